@@ -1,0 +1,40 @@
+# make demo    the whole pipeline on a small corpus drawn from a grammar, into results/demo
+# make test    style, types, workflow and tests
+# make ui      the recorded runs, in a browser
+# make lint    style, types and workflow only
+# Needs Python 3.11 or later, git and a package index. PYTHON and TORCH may be given, e.g. make demo PYTHON=python3.12
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+INSTALLED := .venv/installed
+ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
+
+.PHONY: demo test lint ui clean
+
+demo: $(INSTALLED)
+	$(ENVIRONMENT) snakemake --cores all --workflow-profile demo
+
+test: lint
+	$(ENVIRONMENT) pytest
+
+lint: $(INSTALLED)
+	$(ENVIRONMENT) ruff check .
+	$(ENVIRONMENT) ruff format --check .
+	$(ENVIRONMENT) mypy
+	$(ENVIRONMENT) snakemake --lint
+
+ui: $(INSTALLED)
+	$(ENVIRONMENT) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+# Installed anew when the pins change. Deleting .venv starts over.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+# The environment and caches; results stay.
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,16 @@
+# The pipeline: corpus, models, samples, scores, table. One rule a verb of `ldebm`, in workflow/rules.
+#   snakemake --cores 4 results/table.csv                              everything, at the sizes of params.yaml
+#   snakemake --cores 4 --workflow-profile demo                        the small corpus, into results/demo
+# `--config` takes params=FILE, overlay=FILE (replaces some of params), root=FOLDER (data, models), results=FOLDER, threads=N (a job).
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}table.csv",

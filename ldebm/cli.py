@@ -1,0 +1,149 @@
+"""The command line: parse, call, report. Each verb is one step of the pipeline; a step with nothing to do says so and ends."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ldebm import __version__
+from ldebm.errors import UserError
+
+if TYPE_CHECKING:
+    from ldebm.pipeline import Project
+
+RESUMES = "the work is kept; the same command goes on from its last checkpoint"
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that files and tracking are closed properly."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status: 0, 2 for a user's mistake, 130 or 143 when interrupted or terminated."""
+    options = build_parser().parse_args(arguments)
+    try:
+        with _termination_raises():
+            options.run(options)
+    except UserError as error:
+        print(f"ldebm: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"ldebm: interrupted; {RESUMES}", file=sys.stderr)
+        return 130
+    except Terminated:
+        print(f"ldebm: terminated; {RESUMES}", file=sys.stderr)
+        return 143
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and their options."""
+    parser = argparse.ArgumentParser(
+        prog="ldebm", description="Train, sample and score text models with learned latent priors."
+    )
+    parser.add_argument("--version", action="version", version=f"ldebm {__version__}")
+    common = _common_options()
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    data = verbs.add_parser("data", help="get the corpus and encode it").add_subparsers(metavar="STEP", required=True)
+    data.add_parser("fetch", parents=[common], help="download, import or draw the raw text").set_defaults(run=_fetch)
+    data.add_parser("tokenize", parents=[common], help="vocabulary and token arrays from the raw text").set_defaults(
+        run=_tokenize
+    )
+    for verb, help_ in (
+        ("train", "train a model"),
+        ("sample", "draw sentences from a trained model"),
+        ("judge", "reverse perplexity of a model's samples, or of 'real' text"),
+        ("evaluate", "BLEU, word statistics and likelihood of a trained model"),
+    ):
+        command = verbs.add_parser(verb, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
+        command.add_argument("model", metavar="MODEL", help="a key under `models` in the parameters")
+        command.add_argument(
+            "--seed", type=int, metavar="N", help="one of `seeds` in the parameters, or another; default: each of them"
+        )
+        command.set_defaults(run=_model_verb, verb=verb)
+    verbs.add_parser("table", parents=[common], help="the table and its figures from everything above").set_defaults(
+        run=_table
+    )
+    verbs.add_parser(
+        "models", parents=[common], help="the rows, what they are composed of, and their sizes"
+    ).set_defaults(run=_models)
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("project")
+    group.add_argument("--params", default="params.yaml", metavar="FILE", help="parameters (default: %(default)s)")
+    group.add_argument("--overlay", metavar="FILE", help="parameters that replace some of those")
+    group.add_argument(
+        "--root", default=".", metavar="FOLDER", help="where data and models are kept (default: %(default)s)"
+    )
+    group.add_argument(
+        "--results", default="results", metavar="FOLDER", help="where the table goes (default: %(default)s)"
+    )
+    return common
+
+
+def _project(options: argparse.Namespace) -> "Project":
+    from ldebm.pipeline import Project
+
+    return Project.load(options.params, options.overlay, options.root, options.results)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from ldebm import steps
+
+    steps.run(_project(options).raw())
+
+
+def _tokenize(options: argparse.Namespace) -> None:
+    from ldebm import steps
+
+    steps.run(_project(options).tokens())
+
+
+def _model_verb(options: argparse.Namespace) -> None:
+    from ldebm import pipeline, steps
+
+    project = _project(options)
+    seeds = [options.seed] if options.seed is not None else project.params.seeds
+    if options.verb == "judge" and options.model == pipeline.REAL:
+        seeds = [pipeline.REAL_SEED]
+    for seed in seeds:
+        steps.run(getattr(project, options.verb)(options.model, seed))
+
+
+def _table(options: argparse.Namespace) -> None:
+    from ldebm import steps
+
+    steps.run(_project(options).table())
+
+
+def _models(options: argparse.Namespace) -> None:
+    from ldebm.report.models import models_table
+
+    print(models_table(_project(options).params))
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Batches of sentences, cut and padded, and the orders they come in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldebm.data.corpus import Split
+from ldebm.data.vocabulary import BOS, EOS, PAD
+
+Order = np.ndarray  # of sentence numbers
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`tokens` (B, 1 + L): <s> x_1 … x_n <pad> …, x_n = </s>; `lengths` (B,) n, always on the CPU; `indices` the sentences' numbers; `labels` (B,) or None."""
+
+    tokens: Tensor
+    lengths: Tensor
+    indices: Order
+    labels: Tensor | None = None
+
+
+def cut(words: np.ndarray, max_tokens: int) -> np.ndarray:
+    """The words kept of a sentence of at most `max_tokens` tokens, <s> and </s> included."""
+    return words[: max_tokens - 2]
+
+
+def collate(
+    split: Split, indices: Order, max_tokens: int, device: torch.device, labels: np.ndarray | None = None
+) -> Batch:
+    """Cut, frame and pad the sentences `indices` of a split."""
+    sentences = [cut(split[int(i)], max_tokens) for i in indices]
+    lengths = np.array([len(words) + 1 for words in sentences])
+    tokens = np.full((len(sentences), lengths.max() + 1), PAD, dtype=np.int64)
+    tokens[:, 0] = BOS
+    for row, words in enumerate(sentences):
+        tokens[row, 1 : len(words) + 1] = words
+        tokens[row, len(words) + 1] = EOS
+    moved = None if labels is None else torch.from_numpy(labels).to(device)
+    return Batch(torch.from_numpy(tokens).to(device), torch.from_numpy(lengths), indices, moved)
+
+
+def by_length(split: Split, batch: int, max_tokens: int, device: torch.device) -> Iterator[Batch]:
+    """Every sentence once, similar lengths together: for evaluation, whose results do not depend on the batches."""
+    order = np.argsort(split.lengths, kind="stable")
+    for start in range(0, len(order), batch):
+        yield collate(split, order[start : start + batch], max_tokens, device)

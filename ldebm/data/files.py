@@ -1,0 +1,40 @@
+"""Reading text a sentence at a time, and outputs that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ldebm.errors import UserError
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A temporary folder inside `out`; its files move to `out` when the block succeeds and vanish when it fails."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as name:
+        folder = Path(name)
+        yield folder
+        for file in sorted(folder.iterdir()):
+            os.replace(file, out / file.name)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1) and words of each line, blank lines included as []; streams.
+
+    Raises UserError for a file that cannot be read, and for bytes that are not UTF-8 with the number of their line.
+    """
+    try:
+        with path.open("rb") as file:  # bytes, so that a decoding error can be given its line
+            for number, line in enumerate(file, start=1):
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").split()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_sentences(path: Path) -> Iterator[list[str]]:
+    """The words of each line that is not blank; streams. Raises UserError as `read_lines` does."""
+    return (words for _, words in read_lines(path) if words)

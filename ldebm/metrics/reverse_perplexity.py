@@ -1,0 +1,316 @@
+"""Reverse perplexity: a language model trained on samples, the judge, is scored on real text.
+
+Sources: Zhao et al. 2018, "Adversarially Regularized Autoencoders", for the score; the judge and its training are
+those of Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models", and of the code published with it.
+"""
+
+import copy
+import json
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ldebm.errors import UserError
+from ldebm.metrics import JudgeSettings
+from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
+
+Sentences = Sequence[NDArray[Any]]
+Epoch = dict[str, Any]
+ARCHITECTURE = ("embedding", "hidden", "layers", "dropouti", "dropouth", "dropout", "dropoute", "weight_drop")
+LARGEST_LOSS = 700.0  # nats a word; the exponential of more is not a float
+SCORED_AT_ONCE = 1024  # words a chunk when nothing is learned; bounds the (words, vocabulary) table of logits
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Perplexity of the test and validation texts, the best epoch on the latter, every epoch's report, the settings."""
+
+    perplexity: float
+    valid_perplexity: float
+    best_epoch: int
+    history: list[Epoch]
+    signature: str
+
+
+@dataclass
+class Training:
+    """All that changes while the judge learns; a checkpoint holds just this."""
+
+    model: AwdLstm
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator  # dropout masks
+    rng: np.random.Generator  # lengths of the training sequences
+    best: dict[str, Tensor]
+    history: list[Epoch]
+
+
+def reverse_perplexity(
+    train: Sentences,
+    valid: Sentences,
+    test: Sentences,
+    vocabulary_size: int,
+    eos: int,
+    settings: JudgeSettings,
+    seed: int,
+    device: str | torch.device = "cpu",
+    work: Path | None = None,
+    report: Callable[[Epoch], None] | None = None,
+) -> Judgement:
+    """Perplexity, </s> counted, of `test` under a judge trained on `train` and chosen by `valid`.
+
+    The three texts are sentences of word ids without specials (an empty one is a lone </s>) in one vocabulary. With
+    `work` there is a checkpoint after every epoch and a later call goes on from it, on a CPU to the same bits. `report`
+    gets a dictionary an epoch. Raises UserError when a text is too short for its batch, an id is no word or the judge
+    diverges.
+    """
+    torch.set_flush_denormal(True)  # saturated softmaxes make denormal gradients, which are many times slower
+    device = torch.device(device)
+    texts = {
+        "training": (train, settings.batch),
+        "validation": (valid, settings.valid_batch),
+        "test": (test, settings.test_batch),
+    }
+    columns = {
+        name: _columns(name, text, vocabulary_size, eos, batch).to(device) for name, (text, batch) in texts.items()
+    }
+    signature = _signature(settings, seed, vocabulary_size, [len(train), len(valid), len(test)])
+    identity = f"{signature}|text:{_checksum(columns)}"
+    checkpoint = work / "judge.safetensors" if work is not None else None
+
+    training = start(vocabulary_size, settings, seed, device)
+    if checkpoint is not None and checkpoint.exists():
+        load(checkpoint, training, settings, identity)
+    scored = copy.deepcopy(training.model)  # holds the weights that are being scored
+    while len(training.history) < settings.epochs:
+        epoch = one_epoch(training, scored, columns["training"], columns["validation"], settings)
+        if checkpoint is not None:
+            save(checkpoint, training, identity)
+        if report is not None:
+            report(epoch)
+
+    scored.load_state_dict(training.best)
+    best = min(training.history, key=lambda epoch: epoch["valid_loss"])
+    perplexity = math.exp(mean_nll(scored, columns["test"]))
+    return Judgement(perplexity, best["valid_ppl"], best["epoch"], training.history, signature)
+
+
+def stream(sentences: Sentences, eos: int) -> NDArray[np.int64]:
+    """The sentences one after the other, each closed by one </s>."""
+    pieces = [np.append(sentence, eos) for sentence in sentences]
+    return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, np.int64)
+
+
+def batchify(text: NDArray[np.int64], columns: int) -> Tensor:
+    """Cuts the stream into `columns` equal runs, side by side: (T, columns). A shorter rest is dropped."""
+    rows = len(text) // columns
+    return torch.from_numpy(text[: rows * columns].reshape(columns, rows).T.copy())
+
+
+def sequence_length(rng: np.random.Generator, bptt: int) -> int:
+    """Words until gradients stop: N(bptt, 5), one time in twenty N(bptt / 2, 5), at least 5 (Merity et al., 4.1)."""
+    mean = bptt if rng.random() < 0.95 else bptt / 2
+    return max(5, int(rng.normal(mean, 5)))
+
+
+def should_average(losses: Sequence[float], loss: float, nonmono: int) -> bool:
+    """Whether to switch to averaged SGD: `loss` is worse than the best of `losses` without their last `nonmono`.
+
+    The non-monotone trigger of Merity et al. 2018, algorithm 1: `losses` are the earlier ones, over `nonmono` of them.
+    """
+    return len(losses) > nonmono and loss > min(losses[: len(losses) - nonmono])
+
+
+def start(vocabulary_size: int, settings: JudgeSettings, seed: int, device: torch.device) -> Training:
+    """Training before its first epoch."""
+    generator = torch.Generator(device).manual_seed(seed)
+    model = AwdLstm(vocabulary_size, **{name: getattr(settings, name) for name in ARCHITECTURE}, generator=generator)
+    return Training(model, sgd(model, settings), generator, np.random.default_rng(seed), {}, [])
+
+
+def sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
+    """Plain stochastic gradient descent."""
+    return torch.optim.SGD(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def averaged_sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
+    """SGD that also averages the weights over its steps, from its first on (Polyak and Juditsky 1992)."""
+    decay = settings.weight_decay
+    return torch.optim.ASGD(model.parameters(), settings.learning_rate, lambd=0.0, t0=0.0, weight_decay=decay)
+
+
+def one_epoch(training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: JudgeSettings) -> Epoch:
+    """Trains over `train` (T, B), validates, keeps the best weights, switches the optimiser when due; the report."""
+    began = time.perf_counter()
+    train_loss, words = learn(training, train, settings)
+    seconds = time.perf_counter() - began
+    scored.load_state_dict(weights_to_score(training))
+    loss = mean_nll(scored, valid)
+    number = len(training.history) + 1
+    if not loss < LARGEST_LOSS:  # also when it is not a number
+        raise UserError(
+            f"the judge diverged: its validation loss is {loss} after epoch {number}; lower the judge's learning rate"
+        )
+    if all(loss < epoch["valid_loss"] for epoch in training.history):
+        training.best = {name: weight.clone() for name, weight in scored.state_dict().items()}
+    kind = _kind(training.optimiser)
+    if kind == "sgd" and should_average([epoch["valid_loss"] for epoch in training.history], loss, settings.nonmono):
+        training.optimiser = averaged_sgd(training.model, settings)
+    epoch = {
+        "epoch": number,
+        "train_loss": train_loss,
+        "valid_loss": loss,
+        "valid_ppl": math.exp(loss),
+        "lr": settings.learning_rate,
+        "optimiser": kind,
+        "seconds": time.perf_counter() - began,
+        "tokens_per_second": words / seconds,
+    }
+    training.history.append(epoch)
+    return epoch
+
+
+def learn(training: Training, columns: Tensor, settings: JudgeSettings) -> tuple[float, int]:
+    """One pass over columns (T, B), the state carried along: mean loss in nats a word, and how many words."""
+    model, optimiser, generator = training.model.train(), training.optimiser, training.generator
+    state = model.initial_state(columns.shape[1])
+    total = torch.zeros((), device=columns.device)
+    i = words = 0
+    while i < len(columns) - 2:  # beta's term needs two words, so a single last one is left out, as published
+        length = sequence_length(training.rng, settings.bptt)
+        inputs = columns[i : min(i + length, len(columns) - 1)]  # (t, B)
+        targets = columns[i + 1 : i + 1 + len(inputs)]
+        state = [(h.detach(), c.detach()) for h, c in state]
+        with torch.autocast(columns.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            output = model(inputs, state, generator)
+            nll = model.nll(output.dropped, targets).mean()
+        loss = nll + activation_regularisation(output, settings.alpha, settings.beta)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        # a long sequence is worth more steps, so it takes a larger one
+        optimiser.param_groups[0]["lr"] = settings.learning_rate * length / settings.bptt
+        optimiser.step()
+        state = output.state
+        total += nll.detach() * targets.numel()
+        words += targets.numel()
+        i += length
+    return total.item() / words, words
+
+
+@torch.inference_mode()
+def mean_nll(model: AwdLstm, columns: Tensor, chunk: int | None = None) -> float:
+    """Nats a word of columns (T, B), the first row given. Reading `chunk` rows at a time does not change the result."""
+    model.eval()
+    chunk = chunk or max(1, SCORED_AT_ONCE // columns.shape[1])
+    state = model.initial_state(columns.shape[1])
+    total = 0.0
+    for i in range(0, len(columns) - 1, chunk):
+        targets = columns[i + 1 : i + 1 + chunk]
+        output = model(columns[i : i + len(targets)], state)
+        state = output.state
+        total += model.nll(output.dropped, targets).sum(dtype=torch.float64).item()
+    return total / columns[1:].numel()
+
+
+def weights_to_score(training: Training) -> dict[str, Tensor]:
+    """The current weights, or their average once the optimiser keeps one."""
+    if _kind(training.optimiser) == "sgd":
+        return training.model.state_dict()
+    return {name: training.optimiser.state[weight]["ax"] for name, weight in training.model.named_parameters()}
+
+
+def save(path: Path, training: Training, identity: str) -> None:
+    """Writes `training` as one safetensors file whose header carries the plain values; never leaves half a file."""
+    tensors = {"generator": training.generator.get_state()}
+    tensors |= {f"model.{name}": weight for name, weight in training.model.state_dict().items()}
+    tensors |= {f"best.{name}": weight for name, weight in training.best.items()}
+    for index, state in training.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if value is not None}
+    plain = {
+        "identity": identity,
+        "optimiser": _kind(training.optimiser),
+        "rng": training.rng.bit_generator.state,
+        "history": training.history,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(tensors, part, {"state": json.dumps(plain)})
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def load(path: Path, training: Training, settings: JudgeSettings, identity: str) -> None:
+    """Puts `training` back to where `save` left it. Raises UserError when the file is damaged or from another judge."""
+    try:
+        with safe_open(path, "pt", str(training.generator.device)) as file:
+            plain = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except SafetensorError as error:
+        raise UserError(f"{path}: the judge's checkpoint cannot be read ({error}); delete it to start again") from None
+    if plain["identity"] != identity:
+        raise UserError(f"{path}: the checkpoint is of another judge ({plain['identity']}); delete it to start again")
+    training.generator.set_state(tensors.pop("generator").cpu())
+    training.rng.bit_generator.state = plain["rng"]
+    training.history = plain["history"]
+    training.model.load_state_dict(_under("model.", tensors))
+    training.best = _under("best.", tensors)
+    if plain["optimiser"] == "asgd":
+        training.optimiser = averaged_sgd(training.model, settings)
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in _under("optimiser.", tensors).items():
+        index, name = key.split(".")
+        states.setdefault(int(index), {})[name] = value
+    training.optimiser.load_state_dict(training.optimiser.state_dict() | {"state": states})
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _kind(optimiser: torch.optim.Optimizer) -> str:
+    return "asgd" if isinstance(optimiser, torch.optim.ASGD) else "sgd"
+
+
+def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, batch: int) -> Tensor:
+    """The text of `sentences` as (T, batch), checked."""
+    text = stream(sentences, eos)
+    needed = 3 * batch  # a word read, two predicted: see `learn`
+    if len(text) < needed:
+        sentences_needed = math.ceil(needed * max(1, len(sentences)) / max(1, len(text)))
+        raise UserError(
+            f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> counted; a batch of "
+            f"{batch} needs {needed} words, about {sentences_needed} sentences: give it more or set a smaller batch"
+        )
+    if text.min() < 0 or text.max() >= vocabulary_size:
+        raise UserError(
+            f"the judge's {name} text has word ids {text.min()} to {text.max()}, the vocabulary holds {vocabulary_size}"
+        )
+    return batchify(text, batch)
+
+
+def _signature(settings: JudgeSettings, seed: int, vocabulary_size: int, sentences: list[int]) -> str:
+    values = {
+        "judge": "awd-lstm",
+        **asdict(settings),
+        "vocabulary": vocabulary_size,
+        "sentences": "/".join(map(str, sentences)),
+    }
+    return "rppl|" + "|".join(f"{key}:{value}" for key, value in {**values, "seed": seed}.items())
+
+
+def _checksum(columns: dict[str, Tensor]) -> str:
+    """Tells one text from another: a checkpoint must not go on with other sentences."""
+    return format(zlib.crc32(b"".join(c.cpu().numpy().tobytes() for c in columns.values())), "08x")

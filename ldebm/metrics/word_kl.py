@@ -1,0 +1,42 @@
+"""Divergence of the word frequencies of samples from those of the training text."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ldebm.errors import UserError
+
+
+@dataclass(frozen=True)
+class WordKl:
+    """KL(p || q) in nats, the share of p's mass on words unknown to q, and how both were computed."""
+
+    score: float
+    unknown_words: float
+    signature: str
+
+
+def word_kl(samples: Iterable[str], reference: Iterable[str]) -> WordKl:
+    """wKL = sum_w p(w) log(p(w) / q(w)) with p the word frequencies of `samples` and q those of `reference`.
+
+    Both are tokenised lines without </s>. A word unknown to q loses its term but stays in p's denominator, so the
+    score can be negative when many words are unknown. Raises UserError when either text has no words.
+    """
+    p, q = _word_counts(samples), _word_counts(reference)
+    p_total, q_total = p.total(), q.total()
+    if not p_total or not q_total:
+        raise UserError(
+            f"word KL needs words in both texts: got {p_total} in the samples and {q_total} in the reference"
+        )
+    score = math.fsum(n / p_total * math.log(n / p_total * q_total / q[word]) for word, n in p.items() if word in q)
+    unknown = sum(n for word, n in p.items() if word not in q) / p_total
+    return WordKl(score, unknown, f"wkl|split:'s|unknown:no-term|words:{p_total}/{q_total}|unit:nats")
+
+
+def _word_counts(sentences: Iterable[str]) -> Counter[str]:
+    """Counts of words, every 's split off first (x's -> x 's)."""
+    counts: Counter[str] = Counter()
+    for sentence in sentences:
+        counts.update(sentence.replace("'s", " 's").split())
+    return counts

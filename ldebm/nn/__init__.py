@@ -1,0 +1,1 @@
+"""The networks every row shares (encoder, decoder) and the energy networks of the learned priors."""

@@ -1,0 +1,70 @@
+"""Cross-entropy of a linear layer over a large vocabulary, in few passes over the logits and in bounded memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+KEPT = 4096  # rows whose probabilities are kept for the backward pass; more are done in pieces and computed again
+AT_ONCE = 512  # rows at a time where nothing is kept: their logits stay in the cache
+
+
+def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    """-log softmax(states weight^T + bias)[targets], nats, under autocast in its type.
+
+    `states` (N, H), `weight` (V, H), `bias` (V,) or None, `targets` (N,). Returns (N,), float32. Memory does not grow with N V.
+    """
+    kind = states.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+    with torch.autocast(kind, enabled=False):
+        states, weight, bias = states.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        if not torch.is_grad_enabled():
+            pieces = zip(states.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
+            return torch.cat([_forward(piece, weight, bias, target)[0] for piece, target in pieces])
+        if len(states) <= KEPT:
+            return _apply(states, weight, bias, targets)
+        pieces = zip(states.split(KEPT), targets.split(KEPT), strict=True)
+        return torch.cat(
+            [checkpoint(_apply, piece, weight, bias, target, use_reentrant=False) for piece, target in pieces]
+        )
+
+
+def _apply(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    nll: Tensor = _LinearCrossEntropy.apply(states, weight, bias, targets)
+    return nll
+
+
+def _forward(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The cost of each target (N,) and all probabilities (N, V)."""
+    logits = functional.linear(states, weight, bias)
+    probs = logits.softmax(1)
+    nll = -probs.gather(1, targets[:, None])[:, 0].float().log()
+    if (
+        nll.is_cuda or nll.isinf().any()
+    ):  # a probability underflowed; on CUDA the question itself would make the host wait
+        chosen = logits.gather(1, targets[:, None])[:, 0].float()
+        nll = torch.where(nll.isinf(), logits.amax(1).float() - probs.amax(1).float().log() - chosen, nll)
+    return nll, probs
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """One fused softmax serves both passes: PyTorch's own composition upcasts and rewrites the logits several times."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        nll, ctx.probs = _forward(states, weight, bias, targets)
+        ctx.save_for_backward(states, weight, targets)
+        ctx.has_bias = bias is not None
+        return nll
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, targets = ctx.saved_tensors
+        residual = ctx.probs  # becomes softmax - one-hot in place
+        del ctx.probs
+        residual[torch.arange(len(residual), device=residual.device), targets] -= 1
+        scale = grad[:, None].to(residual.dtype)
+        to_bias = (grad.to(residual.dtype) @ residual) if ctx.has_bias else None
+        return (residual @ weight) * scale, residual.t() @ (states * scale), to_bias, None

@@ -1,0 +1,1 @@
+"""What the runs left, as a table and figures."""

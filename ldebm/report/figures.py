@@ -1,0 +1,291 @@
+"""Draws what the runs left: metrics beside the published ones, training curves, loss terms, latent spaces."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
+from numpy.typing import NDArray
+
+from ldebm.report.interpretability import information
+from ldebm.report.results import ModelResult, Results, SeedRun
+from ldebm.report.table import Statistic, duration
+
+Floats = NDArray[np.float64]
+
+# Okabe and Ito 2008: told apart by colour-blind readers too
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
+)  # fmt: skip
+PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, "#8C6D31")
+GREY, SILVER, PALE = "#6B6B6B", "#B8B8B8", "#D9D9D9"
+STYLE: Any = {
+    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.titleweight": "bold",
+    "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "savefig.dpi": 130,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
+    "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
+}  # fmt: skip
+SMALL = 8
+
+NO_TERMS = ("step", "epoch", "loss", "clusters", "clustering_seconds", "tokens_per_second", "seconds")
+NO_TERM_PREFIXES = ("valid_", "gradient_norm_", "learning_rate_")
+TITLES = {"rppl": "Reverse perplexity", "bleu": "BLEU (%)", "wkl": "Word KL (nats)", "nll": "NLL (nats a sentence)"}
+LOWER, HIGHER = "← lower is better", "higher is better →"
+FEW_ROWS = 30  # of a history: its points are marked, as a line of one point is not seen
+LABEL_HEIGHT = 0.085  # of a line of small print, in heights of a panel
+LIMITS = {"rppl": ("rppl_real_text", "real text"), "wkl": ("wkl", "test set"), "nll": ("nll", "source's entropy")}
+
+
+def draw_figures(found: Results, folder: Path) -> None:
+    """Write metrics.png, curves.png, terms.png and latent.png into `folder`."""
+    for draw in (metrics, curves, terms, latent):
+        with mpl.rc_context(STYLE):
+            draw(found).savefig(folder / f"{draw.__name__}.png")
+
+
+def metrics(found: Results) -> Figure:
+    """A panel a metric, a line a model: ours, the printed number, and what the test set or real text reaches."""
+    figure = Figure(figsize=(14, 1.7 + 0.3 * len(found.models)), layout=ConstrainedLayoutEngine(wspace=0.08))
+    panels = figure.subplots(1, len(TITLES), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, TITLES, strict=True):
+        _metric_panel(axes, found, metric)
+    panels[0].set_yticks(range(len(found.models)), [result.label for result in found.models])
+    panels[0].set_ylim(len(found.models) - 0.4, -0.6)
+    several = any(len(result.runs) > 1 for result in found.models)
+    handles = [_key("o", BLUE, "ours, ± standard deviation over seeds" if several else "ours")]
+    if found.published:
+        handles.append(_key("D", "none", "printed in the paper"))
+    if found.energy_based:
+        handles.append(_key("s", PURPLE, "ours, published estimator of energy-based priors: no bound"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    return figure
+
+
+def _key(marker: str, face: str, label: str) -> Line2D:
+    edge = VERMILION if face == "none" else face
+    return Line2D([], [], linestyle="none", marker=marker, markerfacecolor=face, markeredgecolor=edge, label=label)
+
+
+def _metric_panel(axes: Axes, found: Results, metric: str) -> None:
+    axes.set_title(TITLES[metric], pad=18)
+    axes.set_xlabel(HIGHER if metric == "bleu" else LOWER, color=GREY)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    for line, result in enumerate(found.models):
+        _metric_line(axes, line, result, metric, found.published.get(result.row, {}).get(metric))
+    limit, name = LIMITS.get(metric, ("", ""))
+    if limit in found.test_set:
+        axes.axvline(found.test_set[limit], color=GREEN, linewidth=1.2, zorder=1)
+        place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "va": "bottom", "ha": "center"}
+        axes.text(found.test_set[limit], 1.01, name, color=GREEN, fontsize=SMALL, **place)
+    _set_scale(axes, metric)
+
+
+def _metric_line(axes: Axes, line: int, result: ModelResult, metric: str, printed: float | None) -> None:
+    """Our value with its spread, the printed one, and for NLL the published estimator's; our numbers at the right."""
+    if printed is not None:
+        axes.plot(printed, line, "D", markerfacecolor="none", markeredgecolor=VERMILION, markersize=6, zorder=3)
+    column: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
+    estimators = [(metric, "o", BLUE), *([("nll_published", "s", PURPLE)] if metric == "nll" else [])]
+    for place, (name, marker, colour) in enumerate(estimators):
+        if statistic := Statistic.of(result.values(name)):
+            axes.errorbar(statistic.mean, line, xerr=statistic.sd, fmt=marker, color=colour, markersize=5.5, zorder=4)
+            decimals = 3 if metric == "wkl" else int(statistic.mean < 1000)
+            text = f"{statistic.mean:.{decimals}f}"
+            axes.text(1.15 + 0.17 * place, line, text, color=colour, fontsize=SMALL, **column)
+
+
+def _set_scale(axes: Axes, metric: str) -> None:
+    """Linear with some air, but logarithmic for perplexities far apart."""
+    low, high = axes.dataLim.intervalx
+    if metric == "rppl" and low > 0 and high > 3 * low:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.08)
+
+
+def curves(found: Results) -> Figure:
+    """A panel a model: validation loss of every seed over the training objective, the weights kept, the time taken."""
+    figure, panels = _grid(found.models, "no model in the table")
+    for axes, result in zip(panels, found.models, strict=False):
+        kept = [value for run in result.runs for value in _curve(axes, run)]
+        _title(axes, result.label, _training(result, kept))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=2))
+    if found.models:
+        figure.supxlabel("epoch", fontsize="medium")
+        figure.supylabel("loss, nats a sentence", fontsize="medium")
+        lines = {"validation": BLUE, "training objective": SILVER}
+        handles = [Line2D([], [], color=colour, label=name) for name, colour in lines.items()]
+        figure.legend(handles=[*handles, _key("o", BLUE, "weights kept")], loc="outside upper left", ncols=3)
+    return figure
+
+
+def _training(result: ModelResult, kept: Sequence[float]) -> str:
+    """How long a run took, and the validation loss of the weights it kept; means over seeds."""
+    time = duration(statistics.fmean(run.record["seconds"] for run in result.runs))
+    time += " a seed" if len(result.runs) > 1 else ""
+    return f"{time}, kept at {statistics.fmean(kept):.1f}" if kept else time
+
+
+def _curve(axes: Axes, run: SeedRun) -> list[float]:
+    """Draw a run; returns the validation loss of the weights it kept, if it is in the history."""
+    axes.plot(*_points(run.history, "epoch", "loss"), color=SILVER, linewidth=1)
+    epochs, values = _points(run.history, "epoch", "valid_loss")
+    axes.plot(epochs, values, color=BLUE, linewidth=1.5, marker=".", markersize=4)
+    kept = _points(run.history, "step", "valid_loss")[0] == run.record["kept_step"]
+    axes.plot(epochs[kept], values[kept], "o", color=BLUE, markersize=6)
+    return list(values[kept])
+
+
+def _title(axes: Axes, title: str, subtitle: str) -> None:
+    axes.set_title(f"{title}\n")
+    axes.text(0, 1.02, subtitle, transform=axes.transAxes, color=GREY, fontsize=SMALL, va="bottom")
+
+
+def _points(history: Mapping[str, Floats], x: str, y: str) -> tuple[Floats, Floats]:
+    """The rows of the history that have both columns."""
+    if x not in history or y not in history:
+        return np.empty(0), np.empty(0)
+    both = np.isfinite(history[x]) & np.isfinite(history[y])
+    return history[x][both], history[y][both]
+
+
+def terms(found: Results) -> Figure:
+    """A panel a model: every unweighted term of the loss over the steps of the first seed."""
+    figure, panels = _grid(found.models, "no model in the table")
+    for axes, result in zip(panels, found.models, strict=False):
+        axes.set_title(result.label)
+        _term_lines(axes, result.runs[0].history)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if found.models:
+        figure.supxlabel("training step", fontsize="medium")
+        figure.supylabel("unweighted loss term, nats a sentence", fontsize="medium")
+    return figure
+
+
+def _term_lines(axes: Axes, history: Mapping[str, Floats]) -> None:
+    """Several terms of very different size share a scale that is logarithmic beyond ±1."""
+    ends = []
+    marker = "." if len(history["step"]) < FEW_ROWS else ""
+    for colour, name in zip(itertools.cycle(PALETTE), names := term_names(history), strict=False):
+        axes.plot(history["step"], history[name], color=colour, linewidth=1.2, marker=marker)
+        ends.append((_points(history, "step", name)[1][-1], name.replace("_", " "), colour))
+    if len(names) > 1:
+        axes.set_yscale("symlog", linthresh=1, linscale=0.6)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=[1, 3]))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.margins(y=0.1)
+    _label_ends(axes, ends)
+
+
+def term_names(history: Mapping[str, Floats]) -> list[str]:
+    """The columns that hold a term of the loss, those without any value left out."""
+    names = [name for name in history if name not in NO_TERMS and not name.startswith(NO_TERM_PREFIXES)]
+    return [name for name in names if np.isfinite(history[name]).any()]
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Name each line at the right of the panel, as near to its last value as the other names allow."""
+    scale = axes.yaxis.get_transform().transform
+    bottom, top = scale(np.array(axes.get_ylim()))
+    wanted = sorted(((float(scale(value)) - bottom) / (top - bottom), name, colour) for value, name, colour in ends)
+    for y, (_, name, colour) in zip(spread([y for y, _, _ in wanted], LABEL_HEIGHT), wanted, strict=True):
+        axes.text(1.02, y, name, transform=axes.transAxes, color=colour, fontsize=SMALL, va="center")
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Ascending places in [0, 1], moved upwards until neighbours are `gap` apart, and back down where 1 is exceeded."""
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + gap) if moved else place)
+    ceiling = math.inf if gap * (len(moved) - 1) > 1 else 1.0
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], ceiling)
+        ceiling = moved[index] - gap
+    return moved
+
+
+def latent(found: Results) -> Figure:
+    """A panel a model with a latent space: posterior modes of the test sentences, first seed, coloured by symbol."""
+    with_latents = [result for result in found.models if "modes" in result.runs[0].latents]
+    figure, panels = _grid(with_latents, "no model in the table has a latent space", height=2.9, width=3.1)
+    for axes, result in zip(panels, with_latents, strict=False):
+        arrays = result.runs[0].latents
+        points, shares = principal_components(arrays["modes"])
+        kind, groups = _groups(arrays)
+        _title(axes, result.label, kind)
+        _scatter(axes, points, groups)
+        axes.set_xlabel(f"PC 1 ({shares[0]:.0%})", color=GREY, fontsize=SMALL)
+        axes.set_ylabel(f"PC 2 ({shares[1]:.0%})", color=GREY, fontsize=SMALL)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure
+
+
+def principal_components(modes: NDArray[Any]) -> tuple[Floats, Floats]:
+    """The first two principal components (N, 2) of `modes` (N, D), and their shares of the variance (2,)."""
+    centred = np.asarray(modes, dtype=np.float64) - np.mean(modes, axis=0, dtype=np.float64)
+    u, s, _ = np.linalg.svd(np.pad(centred, ((0, 0), (0, max(0, 2 - centred.shape[1])))), full_matrices=False)
+    u, s = np.pad(u, ((0, 0), (0, max(0, 2 - u.shape[1])))), np.pad(s, (0, max(0, 2 - len(s))))
+    total = float(np.sum(s**2))
+    return u[:, :2] * s[:2], s[:2] ** 2 / total if total > 0 else np.zeros(2)
+
+
+def _groups(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any] | None]:
+    """What the points are coloured by, in words, and the group of each (N,)."""
+    if "codes" not in arrays:
+        return "no symbols", None
+    variables = arrays["codes"].shape[1]
+    most = 0 if variables == 1 else int(np.argmax(information(arrays["probs"])))
+    groups = arrays["codes"][:, most]
+    used = len(np.unique(groups))
+    words = "symbols" if variables == 1 else f"values of code {most}"
+    coloured = f", commonest {len(PALETTE)} in colour" if used > len(PALETTE) else ""
+    return f"{used} {words} in use{coloured}", groups
+
+
+def _scatter(axes: Axes, points: Floats, groups: NDArray[Any] | None) -> None:
+    size = max(2.0, min(12.0, 6000 / max(1, len(points))))
+    axes.scatter(points[:, 0], points[:, 1], s=size, color=BLUE if groups is None else SILVER, alpha=0.6, linewidths=0)
+    if groups is None:
+        return
+    values, counts = np.unique(groups, return_counts=True)
+    commonest = values[np.argsort(-counts, kind="stable")][: len(PALETTE)]
+    for colour, value in zip(PALETTE, commonest, strict=False):
+        members = points[groups == value]
+        axes.scatter(members[:, 0], members[:, 1], s=size, color=colour, alpha=0.6, linewidths=0)
+    for colour, value in zip(PALETTE, commonest, strict=False):
+        x, y = np.median(points[groups == value], axis=0)
+        outline = [withStroke(linewidth=2.5, foreground="white")]
+        axes.text(x, y, str(value), color=colour, fontweight="bold", ha="center", va="center", path_effects=outline)
+
+
+def _grid(panels: Sequence[Any], nothing: str, width: float = 3.3, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each of `panels`, or one that says there is nothing to show."""
+    if not panels:
+        figure = Figure(figsize=(5, 1.5))
+        figure.text(0.5, 0.5, nothing, ha="center", va="center", color=GREY)
+        return figure, []
+    fewest_empty_places = min((5, 4, 3), key=lambda columns: -len(panels) % columns)
+    columns = len(panels) if len(panels) <= 4 else fewest_empty_places
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(width * columns + 0.4, height * rows + 0.5), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in axes[len(panels) :]:
+        unused.remove()
+    return figure, axes[: len(panels)]

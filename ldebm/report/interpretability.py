@@ -1,0 +1,157 @@
+"""What the symbols and codes of the models mean: how much they say of a sentence, how they match known attributes, and the sentences they stand for."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from ldebm.data.corpus import Corpus
+from ldebm.errors import UserError
+from ldebm.report.results import ModelResult, Results, SeedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[Any]
+Row = dict[str, Any]
+Attributes = dict[str, dict[str, Array]]  # split -> attribute -> its value for every sentence
+SENTENCES_SHOWN = 3
+VARIABLES_SHOWN = 3
+NOTE = (
+    "Symbols of energy-based priors are one variable, p(y|z) at the posterior mode; codes are several, q(c|x). I(x; y) is their mutual information with "
+    "the test sentences in nats, summed over variables. The columns of known attributes are V-measures of the likeliest values on the test split, of the "
+    "variable that does best on the validation split; homogeneity and completeness stand in interpretability.csv."
+)
+
+
+def write(results: Results, root: Path, folder: Path) -> None:
+    """Write interpretability.csv, a row for each model and seed, and interpretability.md, the same and the sentences nearest to each symbol."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows(results, read_attributes(root / "data/raw")))
+    frame.to_csv(folder / "interpretability.csv", index=False)
+    parts = [
+        "# What the symbols mean",
+        "",
+        NOTE,
+        "",
+        _table(frame),
+        "",
+        page(results, Corpus.open(root / "data/tokens")),
+    ]
+    (folder / "interpretability.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def information(probs: Array) -> Array:
+    """I(x; y) of each variable in nats, H(mean_x p(y|x)) - mean_x H(p(y|x)): `probs` (N, M, K) -> (M,)."""
+    return np.asarray(entr(probs.mean(0)).sum(-1) - entr(probs).sum(-1).mean(0))
+
+
+def read_attributes(raw: Path) -> Attributes:
+    """The known attributes of the validation and test sentences; empty where the corpus has none."""
+    if not (raw / "test.attributes.csv").exists():
+        return {}
+    return {split: _columns(raw / f"{split}.attributes.csv") for split in ("valid", "test")}
+
+
+def rows(results: Results, attributes: Attributes) -> list[Row]:
+    """One row for each model and seed that has symbols or a code.
+
+    `information` is summed over the variables. For each attribute the variable is the one of the highest V-measure on the validation split; homogeneity,
+    completeness and V-measure (Rosenberg & Hirschberg 2007) of its likeliest value are those on the test split.
+    """
+    return [_row(result, run, attributes) for result, run in _with_symbols(results)]
+
+
+def page(results: Results, corpus: Corpus) -> str:
+    """Markdown: for every value of the most informative variables, its share and the test sentences it is surest of."""
+    texts = [" ".join(corpus.vocabulary.words[i] for i in corpus.test[index]) for index in range(len(corpus.test))]
+    parts = ["## The sentences nearest to each symbol", ""]
+    for result, run in _with_symbols(results):
+        if run is result.runs[0]:
+            parts += _model_page(result.label, run.latents["probs"], texts)
+    return "\n".join(parts) + "\n"
+
+
+def _table(frame: "pd.DataFrame") -> str:
+    """The readable columns as Markdown."""
+    if frame.empty:
+        return "No model has symbols or a code."
+    attributes = [column.removesuffix("_v_measure") for column in map(str, frame) if column.endswith("_v_measure")]
+    names = {
+        "row": "Model",
+        "seed": "Seed",
+        "variables": "Variables",
+        "values": "Values",
+        "values_used": "Used",
+        "information": "I(x; y)",
+    }
+    shown = frame.rename(columns=names | {f"{name}_v_measure": f"V, {name}" for name in attributes})
+    return shown[[*names.values(), *(f"V, {name}" for name in attributes)]].to_markdown(index=False, floatfmt=".2f")
+
+
+def _with_symbols(results: Results) -> Iterator[tuple[ModelResult, SeedRun]]:
+    for result in results.models:
+        for run in result.runs:
+            if "probs" in run.latents:
+                yield result, run
+
+
+def _columns(path: Path) -> dict[str, Array]:
+    with path.open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    if not lines:
+        raise UserError(f"{path} holds no sentence; run `ldebm data` again")
+    return {name: np.array([line[name] for line in lines]) for name in lines[0] if name != "log_prob"}
+
+
+def _row(result: ModelResult, run: SeedRun, attributes: Attributes) -> Row:
+    probs, valid = run.latents["probs"], run.latents["valid_probs"]
+    codes, valid_codes = probs.argmax(2), valid.argmax(2)
+    row: Row = {"row": result.row, "model": result.model, "seed": run.seed}
+    row |= {"variables": probs.shape[1], "values": probs.shape[2]}
+    row["values_used"] = round(float(np.mean([len(np.unique(column)) for column in codes.T])), 2)
+    row["information"] = round(float(information(probs).sum()), 4)
+    for name in attributes.get("test", {}):
+        row |= _match(name, codes, valid_codes, attributes)
+    return row
+
+
+def _match(name: str, codes: Array, valid_codes: Array, attributes: Attributes) -> Row:
+    from sklearn.metrics import homogeneity_completeness_v_measure, v_measure_score
+
+    on_valid = [v_measure_score(attributes["valid"][name], column) for column in valid_codes.T]
+    variable = int(np.argmax(on_valid))
+    scores = homogeneity_completeness_v_measure(attributes["test"][name], codes[:, variable])
+    named = zip(("homogeneity", "completeness", "v_measure"), scores, strict=True)
+    return {f"{name}_variable": variable} | {f"{name}_{kind}": round(float(score), 4) for kind, score in named}
+
+
+def _model_page(label: str, probs: Array, texts: Sequence[str]) -> list[str]:
+    known = information(probs)
+    shown = np.argsort(-known, kind="stable")[:VARIABLES_SHOWN]
+    lines = [f"### {label}", ""]
+    for variable in shown:
+        if probs.shape[1] > 1:
+            lines += [
+                f"#### Variable {variable} of {probs.shape[1]}, {known[variable]:.2f} of {math.log(probs.shape[2]):.2f} nats",
+                "",
+            ]
+        lines += [*_variable_page(probs[:, variable], texts), ""]
+    return lines
+
+
+def _variable_page(probs: Array, texts: Sequence[str]) -> Iterator[str]:
+    likeliest = probs.argmax(1)
+    for value in range(probs.shape[1]):
+        share = float(np.mean(likeliest == value))
+        if share == 0:
+            continue
+        yield f"- **{value}** ({share:.1%})"
+        for index in np.argsort(-probs[:, value], kind="stable")[: min(SENTENCES_SHOWN, int(share * len(probs)))]:
+            yield f"  - {texts[index].replace('<', '&lt;')}"

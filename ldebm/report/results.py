@@ -1,0 +1,207 @@
+"""Reads what the runs left behind into plain values; nothing is computed here but the TEST SET row."""
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldebm.data.corpus import Corpus, Split
+from ldebm.data.vocabulary import Vocabulary
+from ldebm.errors import UserError
+from ldebm.metrics.word_kl import word_kl
+from ldebm.params import Params
+
+TEST_SET = "TEST SET"
+METRICS = ("rppl", "bleu", "wkl", "nll", "nll_published")
+REAL_TEXT = "real"  # the judgement of real training sentences
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedRun:
+    """One training of a model: finite scores, record, history (an array a column, NaN where a cell is empty), latents.
+
+    A model without an encoder has no latents.
+    """
+
+    seed: int
+    scores: Scores
+    record: Mapping[str, Any]
+    history: Mapping[str, NDArray[np.float64]]
+    latents: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """A row of the table: its name there, its key in params.yaml, a label that no other row has, and a run a seed."""
+
+    row: str
+    model: str
+    label: str
+    runs: tuple[SeedRun, ...]
+
+    def values(self, metric: str) -> list[float]:
+        """A metric's value of every seed that has one."""
+        return [run.scores[metric] for run in self.runs if metric in run.scores]
+
+
+@dataclass(frozen=True)
+class CorpusFacts:
+    """Sentences in each split, and word types without <pad>, <s> and </s>."""
+
+    train: int
+    valid: int
+    test: int
+    types: int
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All rows in the order of the table; `published` has the printed numbers by row, if they compare."""
+
+    corpus: CorpusFacts
+    test_set: Scores
+    models: tuple[ModelResult, ...]
+    published: Mapping[str, Scores]
+
+    @cached_property
+    def energy_based(self) -> frozenset[str]:
+        """Keys of the models that the published estimator of energy-based priors scored."""
+        return frozenset(result.model for result in self.models if result.values("nll_published"))
+
+
+def read_results(params: Params, root: Path) -> Results:
+    """Everything the report shows of the models in `params`.
+
+    Raises UserError naming a file that is missing, and the command that makes it.
+    """
+    corpus = Corpus.open(root / "data" / "tokens")
+    facts = CorpusFacts(len(corpus.train), len(corpus.valid), len(corpus.test), len(corpus.vocabulary) - 3)
+    models = tuple(_read_model(params, root, key, label) for key, label in _labels(params).items())
+    printed = published_table() if params.data.corpus == "ptb" else {}
+    return Results(facts, _test_set(params, root, corpus), models, printed)
+
+
+def published_table() -> dict[str, Scores]:
+    """The printed numbers by row, in the printed order; a metric that a row lacks is left out."""
+    text = (files("ldebm.report") / "published.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row.pop("model"): {metric: float(value) for metric, value in row.items() if value} for row in rows}
+
+
+def run_folder(root: Path, kind: str, model: str, seed: int) -> Path:
+    """Where a verb leaves what it made for a model and a seed."""
+    return root / kind / model / f"seed{seed}"
+
+
+def _labels(params: Params) -> dict[str, str]:
+    """A label a model, in the published order, then that of params.yaml; the key tells rows of one name apart."""
+    order = {row: place for place, row in enumerate(published_table())}
+    rows = {key: block.row for key, block in params.models.items()}
+    count = Counter(rows.values())
+    ordered = sorted(rows, key=lambda key: order.get(rows[key], len(order)))  # stable
+    return {key: rows[key] if count[rows[key]] == 1 else f"{rows[key]} ({key})" for key in ordered}
+
+
+def _read_model(params: Params, root: Path, model: str, label: str) -> ModelResult:
+    runs = tuple(_read_run(root, model, seed) for seed in params.seeds)
+    return ModelResult(params.models[model].row, model, label, runs)
+
+
+def _read_run(root: Path, model: str, seed: int) -> SeedRun:
+    trained, evaluated = run_folder(root, "models", model, seed), run_folder(root, "evaluations", model, seed)
+    record = _read_json(trained / "run.json", "train", model, seed)
+    history = _read_history(trained / "history.csv", model, seed)
+    judged = _read_json(run_folder(root, "judgements", model, seed) / "scores.json", "judge", model, seed)
+    scores = _read_json(evaluated / "scores.json", "evaluate", model, seed)
+    return SeedRun(seed, _finite(judged | scores), record, history, _read_latents(evaluated / "latents.npz"))
+
+
+def _read_json(path: Path, verb: str, model: str, seed: int) -> dict[str, Any]:
+    try:
+        values = json.loads(_read_text(path, verb, model, seed))
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: no JSON mapping; run `ldebm {verb}` for {model}, seed {seed} again")
+    return values
+
+
+def _read_history(path: Path, model: str, seed: int) -> dict[str, NDArray[np.float64]]:
+    rows = list(csv.reader(_read_text(path, "train", model, seed).splitlines()))
+    names, cells = (rows[0], rows[1:]) if rows else ([], [])
+    try:
+        if "step" not in names:
+            raise ValueError("no column step")
+        values = np.array([[float(cell) if cell else math.nan for cell in row] for row in cells], dtype=np.float64)
+        return dict(zip(names, values.reshape(len(cells), len(names)).T, strict=True))
+    except ValueError:
+        again = f"run `ldebm train` for {model}, seed {seed} again"
+        raise UserError(f"{path} is damaged: no table of numbers; {again}") from None
+
+
+def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of latents.npz; none for a model without an encoder, which has no such file."""
+    if not path.exists():
+        return {}
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _read_text(path: Path, verb: str, model: str, seed: int) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `ldebm {verb}` for {model}, seed {seed} makes it") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _finite(values: Mapping[str, Any]) -> Scores:
+    """The finite numbers among `values`: text and what could not be computed are left out."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _test_set(params: Params, root: Path, corpus: Corpus) -> Scores:
+    """What the metrics say of the test set itself: the best a model can hope for."""
+    text, reference = (_lines(split, corpus.vocabulary) for split in (corpus.test, corpus.train))
+    judged = _finite(_read_json(run_folder(root, "judgements", REAL_TEXT, 1) / "scores.json", "judge", REAL_TEXT, 1))
+    scores = {"bleu": 100.0, "wkl": word_kl(text, reference).score}
+    if "rppl" in judged:
+        scores["rppl_real_text"] = judged["rppl"]
+    exact = _source_nll(params, root, corpus.test)
+    return scores if exact is None else scores | {"nll": exact}
+
+
+def _source_nll(params: Params, root: Path, test: Split) -> float | None:
+    """Mean exact -log p of the test sentences that the models' likelihood is estimated on, in nats.
+
+    None where the source is unknown, or where the models see other sentences than it wrote: cut, or with rare words
+    replaced.
+    """
+    cut = test.lengths.max() + 2 > params.sentence_model.max_tokens
+    if params.data.corpus != "grammar" or params.data.vocabulary_limit is not None or cut:
+        return None
+    path = root / "data" / "raw" / "test.attributes.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            log_probs = [float(row["log_prob"]) for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `ldebm data` makes it") from None
+    except (KeyError, ValueError):
+        raise UserError(f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again") from None
+    return -float(np.mean(log_probs[: params.evaluation.likelihood_sentences]))
+
+
+def _lines(split: Split, vocabulary: Vocabulary) -> Iterator[str]:
+    return (" ".join(vocabulary.decode(split[index])) for index in range(len(split)))

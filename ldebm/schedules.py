@@ -1,0 +1,42 @@
+"""Weights of the objective's terms as pure functions of the training step: schedule(step, total_steps) -> weight."""
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[int, int], float]
+
+
+def constant(value: float) -> Schedule:
+    """The same weight at every step."""
+    return lambda step, total: value
+
+
+def logistic(slope: float, midpoint: float) -> Schedule:
+    """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0 (Bowman et al. 2016; Shi et al. 2020)."""
+    return lambda step, total: 1 / (1 + math.exp(-slope * (step - midpoint))) if step else 0.0
+
+
+def cyclic(cycles: int, maximum: float, silent: float = 0.5, rise: float = 0.25) -> Schedule:
+    """A weight that is 0 for the first `silent` part of a cycle, then grows linearly to `maximum` within the `rise` part, then stays (Fu et al. 2019).
+
+    A cycle of P = total/cycles steps, P not rounded, starts at step ⌊cP⌋. The weight is still 0 at the first step of the rise.
+    """
+
+    def weight(step: int, total: int) -> float:
+        period = total / cycles
+        start = max(int(cycle * period) for cycle in range(cycles) if int(cycle * period) <= step)
+        within = step - start
+        risen = within - math.ceil(silent * period)
+        return 0.0 if risen <= 0 else min(maximum, risen * maximum / (rise * period))
+
+    return weight
+
+
+def while_positive(schedule: Schedule, value: float) -> Schedule:
+    """`value` while the other schedule is above 0, else 0."""
+    return lambda step, total: value if schedule(step, total) > 0 else 0.0
+
+
+def scaled(schedule: Schedule, factor: float) -> Schedule:
+    """The other schedule times a constant."""
+    return lambda step, total: factor * schedule(step, total)

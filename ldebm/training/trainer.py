@@ -1,0 +1,235 @@
+"""A training run: everything that changes from step to step, and how it is saved and continued."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldebm.clustering import EpochPlan, bucketed
+from ldebm.data.batches import Batch, by_length, collate
+from ldebm.data.corpus import Corpus
+from ldebm.errors import UserError
+from ldebm.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
+from ldebm.model import SentenceModel
+from ldebm.params import EpochTraining, PatienceTraining
+from ldebm.training import checkpoint
+from ldebm.training.policies import Policy, new_policy
+
+LOG_EVERY = 50  # steps
+CHECKPOINT_EVERY = 60.0  # seconds
+Row = dict[str, float]
+Report = Callable[[Row], None]
+
+
+class Trainer:
+    """Trains a model by a policy; `run` goes on from the checkpoint in its work folder, if there is one."""
+
+    def __init__(
+        self,
+        model: SentenceModel,
+        corpus: Corpus,
+        training: PatienceTraining | EpochTraining,
+        *,
+        seed: int,
+        max_tokens: int,
+        device: torch.device,
+        work: Path,
+    ) -> None:
+        self.model, self.corpus, self.training, self.seed = model.to(device), corpus, training, seed
+        self.max_tokens, self.device, self.work = max_tokens, device, work
+        self.groups = model.parameter_groups()
+        self.optimiser = torch.optim.Adam([{"params": group} for group in self.groups.values()], fused=True)
+        self.policy: Policy = new_policy(training)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.rng = np.random.default_rng(seed)
+        self.progress = Progress()
+        self.plan: EpochPlan | None = None
+        self.sums: dict[str, list[Tensor]] = {}
+        self._clock = time.perf_counter()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the longest possible run."""
+        if isinstance(self.training, EpochTraining):
+            return self.training.epochs * self.steps_per_epoch
+        return self.training.max_validations * self.training.validate_every
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch, the last incomplete one included."""
+        return math.ceil(len(self.corpus.train) / self.training.batch)
+
+    @property
+    def best_path(self) -> Path:
+        """The weights that will be kept."""
+        return self.work / "best.safetensors"
+
+    def run(self, report: Report) -> None:
+        """Train until the policy stops it; every row of the history goes to `report` as it is made."""
+        self._resume()
+        saved = time.perf_counter()
+        while self.progress.stopped is None:
+            self._step()
+            ended = self.progress.position >= self.steps_per_epoch
+            due = self.policy.due(self.progress.step, ended)
+            if due or self.progress.step % LOG_EVERY == 0:
+                report(self._log(self._validate() if due else {}))
+                if due or time.perf_counter() - saved > CHECKPOINT_EVERY:
+                    self._save()
+                    saved = time.perf_counter()
+            if ended:
+                self._end_epoch()
+
+    def _step(self) -> None:
+        """One update of the weights."""
+        if self.plan is None:
+            self._start_epoch()
+        self.model.train()
+        batch = self._batch()
+        loss = self.model.loss(batch, self.progress.step, self.total_steps, self.generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()
+        self._accumulate(loss.terms | {"loss": loss.total.detach()} | self._clip())
+        self._set_learning_rates()
+        self.optimiser.step()
+        self.progress.step += 1
+        self.progress.position += 1
+        self.progress.tokens += int(batch.lengths.sum())
+
+    def _start_epoch(self) -> None:
+        split = self.corpus.train
+        modes = partial(posterior_modes, self.model, split, self.max_tokens, self.device)
+        plan = self.model.plan_epoch(len(split), self.rng, modes)
+        lengths = np.minimum(split.lengths, self.max_tokens - 2)[plan.order]
+        self.plan = plan.arranged(bucketed(lengths, self.training.batch, self.training.bucket, self.rng))
+        self.progress.figures = plan.figures
+
+    def _end_epoch(self) -> None:
+        self.plan, self.progress.position = None, 0
+        self.progress.epoch += 1
+
+    def _batch(self) -> Batch:
+        assert self.plan is not None
+        part = slice(self.progress.position * self.training.batch, (self.progress.position + 1) * self.training.batch)
+        labels = None if self.plan.labels is None else self.plan.labels[part]
+        return collate(self.corpus.train, self.plan.order[part], self.max_tokens, self.device, labels)
+
+    def _clip(self) -> dict[str, Tensor]:
+        """Clip each group's gradient norm; the norms before clipping."""
+        return {
+            f"gradient_norm_{name}": torch.nn.utils.clip_grad_norm_(group, self.training.clip[name]).to(self.device)
+            for name, group in self.groups.items()
+        }
+
+    def _set_learning_rates(self) -> None:
+        for name, group in zip(self.groups, self.optimiser.param_groups, strict=True):
+            group["lr"] = self.training.learning_rate[name] * self.policy.learning_rate_factor
+
+    def _accumulate(self, values: dict[str, Tensor]) -> None:
+        """Keep a step's values on the device until they are logged, so that no step waits for them."""
+        for name, value in values.items():
+            self.sums.setdefault(name, []).append(value)
+
+    def _log(self, validation: Row) -> Row:
+        """A row of the history: means since the last one, rates, speed, and a validation's results."""
+        means = {name: torch.stack(values).mean().item() for name, values in self.sums.items()}
+        if not math.isfinite(means.get("loss", 0.0)):
+            raise UserError(
+                f"training diverged at step {self.progress.step}: the loss is {means['loss']}; lower training.learning_rate"
+            )
+        self.sums = {}
+        seconds = time.perf_counter() - self._clock
+        self._clock = time.perf_counter()
+        rates = {
+            f"learning_rate_{name}": group["lr"]
+            for name, group in zip(self.groups, self.optimiser.param_groups, strict=True)
+        }
+        row = {"step": self.progress.step, "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch}
+        row |= means | rates | self.progress.figures | validation
+        row["tokens_per_second"] = self.progress.tokens / seconds
+        self.progress.seconds += seconds
+        row["seconds"] = self.progress.seconds
+        self.progress.tokens, self.progress.figures = 0, {}
+        self.progress.history.append(row)
+        return row
+
+    def _validate(self) -> Row:
+        """Score the validation split, keep the weights if the policy says so, and learn whether to go on."""
+        self.model.eval()
+        batches = by_length(self.corpus.valid, EVALUATION_BATCH, self.max_tokens, self.device)
+        losses = torch.cat([self.model.validation_loss(batch, self.seed) for batch in batches])
+        row = {"valid_loss": losses.double().mean().item()}
+        if not math.isfinite(row["valid_loss"]):
+            raise UserError(
+                f"training diverged at step {self.progress.step}: the validation loss is {row['valid_loss']}; lower training.learning_rate"
+            )
+        if getattr(self.training, "select", None) == "valid_bleu":
+            row["valid_bleu"] = reconstruction_bleu(
+                self.model, self.corpus.valid, self.corpus.vocabulary, self.max_tokens, self.device
+            )
+        verdict = self.policy.observe(-row["valid_bleu"] if "valid_bleu" in row else row["valid_loss"])
+        if verdict.keep:
+            checkpoint.save(self.best_path, checkpoint.model_tensors(self.model), {"step": self.progress.step})
+            self.progress.kept_step = self.progress.step
+        self.progress.stopped = verdict.stop
+        return row
+
+    def _save(self) -> None:
+        """Write all that decides the rest of the run. Only called right after a row was logged, when nothing is accumulated."""
+        tensors = checkpoint.with_prefix("model", checkpoint.model_tensors(self.model))
+        tensors |= checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser))
+        tensors |= checkpoint.with_prefix("random", self._random_states())
+        if self.plan is not None:
+            tensors["plan/order"] = torch.from_numpy(self.plan.order)
+            if self.plan.labels is not None:
+                tensors["plan/labels"] = torch.from_numpy(self.plan.labels)
+        state = {"progress": vars(self.progress), "policy": self.policy.state(), "rng": self.rng.bit_generator.state}
+        checkpoint.save(self.work / "checkpoint.safetensors", tensors, state)
+
+    def _resume(self) -> None:
+        path = self.work / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        tensors, state = checkpoint.load(path)
+        checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
+        checkpoint.restore_optimiser(self.optimiser, checkpoint.under_prefix("optimiser", tensors))
+        self._set_random_states(checkpoint.under_prefix("random", tensors))
+        plan = checkpoint.under_prefix("plan", tensors)
+        if plan:
+            self.plan = EpochPlan(plan["order"].numpy(), plan["labels"].numpy() if "labels" in plan else None)
+        self.progress = Progress(**state["progress"])
+        self.policy = type(self.policy)(**state["policy"])
+        self.rng.bit_generator.state = state["rng"]
+        if self.progress.stopped is None and self.progress.position >= self.steps_per_epoch:
+            self._end_epoch()
+
+    def _random_states(self) -> dict[str, Tensor]:
+        states = {"cpu": torch.get_rng_state(), "generator": self.generator.get_state()}
+        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+
+    def _set_random_states(self, states: dict[str, Tensor]) -> None:
+        torch.set_rng_state(states["cpu"])
+        self.generator.set_state(states["generator"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], self.device)
+
+
+@dataclass
+class Progress:
+    """How far a run is; plain values, so that it is stored as JSON."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0  # batches done of the epoch
+    tokens: int = 0  # since the last row of the history
+    seconds: float = 0.0
+    kept_step: int = 0
+    stopped: str | None = None
+    figures: Row = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)

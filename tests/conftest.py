@@ -1,0 +1,86 @@
+"""What several tests share."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ldebm import params
+from ldebm.nn.energy import TimeConditionedWeights
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Where the tests run in the background, a shell has SIGINT ignored, and so would every process that they interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, Any]:
+    """Numbers that the published implementations give on fixed inputs."""
+    return json.loads((GOLDEN / "reference_numbers.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_text() -> dict[str, Any]:
+    """Text scores of fixed hypotheses and samples."""
+    return json.loads((GOLDEN / "reference_text_scores.json").read_text())
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded generator."""
+    return torch.Generator().manual_seed(1)
+
+
+def close(actual: Any, expected: Any, scale: Any = None) -> None:
+    """Fail unless `actual` equals `expected` to 1e-5 of the largest value of the entry (`scale`, where it is not `expected` itself)."""
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    largest = torch.as_tensor(expected if scale is None else scale).abs().max()
+    difference = (torch.as_tensor(actual).detach().double() - expected).abs().max()
+    assert difference <= 1e-5 * largest, f"differs by {difference:.3g}, largest value {largest:.3g}"
+
+
+@pytest.fixture(name="close", scope="session")
+def _close() -> Any:
+    return close
+
+
+@pytest.fixture(scope="session")
+def golden_net(golden: dict[str, Any]) -> TimeConditionedWeights:
+    """The energy network of the golden numbers."""
+    weights = golden["energy_net"]["weights"]
+    layers = {
+        name: weights[name] if isinstance(weights[name], list) else [weights[name]]
+        for name in ("latent_in", "time_in", "join", "blocks", "out")
+    }
+    affine = {
+        name: [(torch.tensor(one["weight"]), torch.tensor(one["bias"])) for one in value]
+        for name, value in layers.items()
+    }
+    return TimeConditionedWeights(table=torch.tensor(weights["time_table"]), **affine)
+
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "latent_dim": 6,
+    "groups": 3,
+    "posterior_samples": 2,
+    "energy_hidden": 10,
+    "energy_blocks": 2,
+    "langevin_steps": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def small_arguments() -> dict[str, dict[str, Any]]:
+    """Every row's builder arguments as in params.yaml, at a small size, by the row's name."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    small = params.validate(params.merge(raw, {"models": {"*": SMALL}}), "params.yaml")
+    return {block.row: block.arguments() for block in small.models.values()}

@@ -1,0 +1,68 @@
+"""Symbols against information theory written out and against attributes that they follow by construction."""
+
+import csv
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ldebm.report import interpretability
+from ldebm.report.results import read_results
+from ldebm.report.table import write_results
+
+
+def test_information_of_certain_codes_is_their_entropy_and_of_ignorance_nothing() -> None:
+    certain = np.eye(4)[np.arange(8) % 4]
+    probs = np.stack([certain, np.full((8, 4), 0.25)], axis=1)
+    np.testing.assert_allclose(interpretability.information(probs), [math.log(4), 0], atol=1e-12)
+
+
+def test_information_by_hand() -> None:
+    """Two sentences, p(y|x) = (0.9, 0.1) and (0.5, 0.5): H(0.7, 0.3) - (H(0.9, 0.1) + H(0.5, 0.5))/2."""
+    h = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
+    probs = np.array([[[0.9, 0.1]], [[0.5, 0.5]]])
+    assert interpretability.information(probs)[0] == pytest.approx(h(0.7) - (h(0.9) + h(0.5)) / 2)
+
+
+@pytest.fixture
+def attributes() -> Any:
+    topic = np.array(["food", "sport", "food", "sport"])
+    return {"valid": {"topic": topic}, "test": {"topic": topic, "tense": np.array(["past", "past", "now", "now"])}}
+
+
+def latents(valid: Any, test: Any) -> dict[str, Any]:
+    probs = np.eye(3)[test] * 0.8 + 0.1 * (np.arange(3) != test[..., None])
+    return {"modes": np.zeros((len(test), 2)), "probs": probs, "valid_probs": np.eye(3)[valid], "codes": test}
+
+
+def test_the_variable_is_chosen_on_validation_and_scored_on_the_test_split(
+    runs: Any, make_params: Any, attributes: Any
+) -> None:
+    """Variable 1 follows the topic on the validation split; on the test split it splits food in two: homogeneous, not complete."""
+    valid = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    test = np.array([[0, 0], [1, 1], [0, 2], [1, 1]])
+    runs.run("gm", latents=latents(valid, test))
+    attributes["valid"]["tense"] = np.array(["a", "b", "a", "b"])
+    (row,) = interpretability.rows(read_results(make_params({"gm": "GM-VAE"}), runs.root), attributes)
+    assert row["topic_variable"] == 1
+    assert row["topic_homogeneity"] == pytest.approx(1)
+    assert row["topic_completeness"] == pytest.approx(
+        math.log(2) / (1.5 * math.log(2)), abs=1e-3
+    )  # H(K) of (¼, ½, ¼) = 1.5 ln 2
+    assert (row["variables"], row["values"], row["values_used"]) == (2, 3, 2.5)
+
+
+def test_what_is_written(runs: Any, make_params: Any, tmp_path: Any) -> None:
+    runs.judgement("real", 1, 90.0)
+    runs.run("lm")
+    runs.run("ldebm", latents=latents(np.array([[0]]), np.array([[2], [1]])))
+    write_results(make_params({"lm": "RNN-LM", "ldebm": "LDEBM"}), runs.root, tmp_path / "results")
+    with (tmp_path / "results/interpretability.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["model"] == "ldebm"
+    assert row["topic_v_measure"] == "0.0" or float(row["topic_v_measure"]) <= 1
+    text = (tmp_path / "results/interpretability.md").read_text()
+    assert "- **2** (50.0%)\n  - a b\n" in text
+    assert "- **1** (50.0%)\n  - b\n" in text
+    assert "**0**" not in text

@@ -1,0 +1,167 @@
+"""The command line: verbs, messages, exit statuses, and what it leaves unimported."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ldebm import cli, steps
+from ldebm.steps import Step
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+HEAVY = {"torch", "mlflow", "snakemake", "pandas", "dvc", "sklearn", "matplotlib"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with parameters and a text of its own."""
+    shutil.copy(PARAMS, tmp_path)
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("a cat sat\nthe cat ran\n")
+    (tmp_path / "own.yaml").write_text("data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt}}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def imported_by(*arguments: str, folder: Path) -> set[str]:
+    """Heavy packages that a command imports."""
+    program = (
+        "import sys; from ldebm.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print('modules:', *sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return HEAVY & set(run.stderr.rpartition("modules:")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "no-such-model"]])
+def test_nothing_heavy_is_imported_for_help_or_a_mistake(project: Path, arguments: list[str]) -> None:
+    assert imported_by(*arguments, folder=project) == set()
+
+
+def test_a_step_with_nothing_to_do_imports_nothing_heavy(project: Path) -> None:
+    commands = [["data", "fetch", "--overlay", "own.yaml"], ["data", "tokenize", "--overlay", "own.yaml"]]
+    for command in commands:
+        assert cli.main(command) == 0
+    assert [imported_by(*command, folder=project) for command in commands] == [set(), set()]
+
+
+def test_the_data_verbs_write_their_folders(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("fetch", "tokenize"):
+        assert cli.main(["data", verb, "--overlay", "own.yaml", "--root", "elsewhere"]) == 0
+    assert (project / "elsewhere/data/tokens/vocabulary.txt").read_text().split() == [
+        "<pad>",
+        "<s>",
+        "</s>",
+        "cat",
+        "a",
+        "ran",
+        "sat",
+        "the",
+    ]
+    (project / "train.txt").write_text("a dog\n")
+    capsys.readouterr()
+    assert cli.main(["data", "fetch", "--overlay", "own.yaml", "--root", "elsewhere"]) == 0
+    assert "raw: done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "no-such-model"], "'no-such-model' is no model of the parameters; there are: "),
+        (["train", "vae"], "data/tokens is not there yet; run `ldebm data tokenize` first"),
+        (["sample", "vae", "--seed", "3"], "run `ldebm data tokenize` first"),
+        (["table", "--params", "absent.yaml"], "absent.yaml: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ldebm: error: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_models_that_cannot_name_a_folder_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("\n  vae:", "\n  real:"))
+    assert cli.main(["data", "fetch"]) == 2
+    assert "models.real" in capsys.readouterr().err
+
+
+def test_without_a_seed_every_seed_is_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(steps, "run", lambda step: names.append(step.name))
+    (project / "seeds.yaml").write_text("seeds: [3, 5]\n")
+    cli.main(["train", "vae", "--overlay", "seeds.yaml"])
+    cli.main(["judge", "vae", "--seed", "7"])
+    cli.main(["judge", "real", "--overlay", "seeds.yaml"])
+    assert names == ["train vae seed 3", "train vae seed 5", "judge vae seed 7", "judge real seed 1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_signals_end_the_work_with_a_word_on_what_is_kept(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    status: int,
+    word: str,
+) -> None:
+    monkeypatch.setattr(steps, "run", lambda step: os.kill(os.getpid(), number))
+    assert cli.main(["train", "vae"]) == status
+    assert capsys.readouterr().err == f"ldebm: {word}; {cli.RESUMES}\n"
+
+
+def test_where_the_device_and_the_source_of_the_data_do_not_matter(project: Path) -> None:
+    """They are no part of any fingerprint, while precision and sizes are."""
+
+    def training(overlay: str) -> str:
+        (project / "overlay.yaml").write_text(overlay)
+        from ldebm.pipeline import Project
+
+        one = Project.load(overlay="overlay.yaml")
+        return steps.canonical(
+            [steps.canonical(step.parameters) for step in (one.raw(), one.train("vae", 1), one.table())]
+        )
+
+    base = training("run: {device: auto}\n")
+    assert training("run: {device: cpu}\n") == base
+    assert training("data: {source: /elsewhere}\n") == base
+    assert training("run: {precision: bfloat16}\n") != base
+    assert training("models: {vae: {latent_dim: 3}}\n") != base
+
+
+def test_only_its_own_slice_changes_a_step(project: Path) -> None:
+    """Each parameter, and the steps of one model that it makes stale by itself (the rest follows from their outputs)."""
+    from ldebm.pipeline import Project
+
+    def slices(overlay: str) -> dict[str, str]:
+        (project / "overlay.yaml").write_text(overlay)
+        found: dict[str, Step] = {step.name: step for step in Project.load(overlay="overlay.yaml").steps()}
+        of_interest = [name for name in found if name != "table" and name.split()[1:2] in ([], ["vae"], ["real"])]
+        return {name: steps.canonical(found[name].parameters) for name in of_interest}
+
+    def changed(overlay: str) -> set[str]:
+        before, after = slices("{}\n"), slices(overlay)
+        assert before.keys() == after.keys()
+        return {name for name in before if before[name] != after[name]}
+
+    assert changed("models: {svebm: {latent_dim: 3}}\n") == set()
+    assert changed("models: {vae: {training: {batch: 3}}}\n") == {"train vae seed 1"}
+    assert changed("evaluation: {samples: 3}\n") == {"sample vae seed 1"}
+    assert changed("evaluation: {likelihood_samples: 3}\n") == {"evaluate vae seed 1"}
+    assert changed("judge: {epochs: 3}\n") == {"judge vae seed 1", "judge real seed 1"}
+    assert changed("data: {vocabulary_limit: 30}\n") == {"tokens"}
+    assert changed("data: {corpus: grammar}\n") == {"raw"}

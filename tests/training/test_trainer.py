@@ -1,0 +1,129 @@
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ldebm import params
+from ldebm.data.batches import collate
+from ldebm.data.corpus import Corpus, tokenize
+from ldebm.data.grammar import write_corpus
+from ldebm.errors import UserError
+from ldebm.inference import posterior_modes, reconstructions
+from ldebm.tracking import NoTracker
+from ldebm.training import trainer as trainer_module
+from ldebm.training.loop import build_model, load_model, train_model
+from ldebm.training.trainer import Trainer
+
+OVERLAY = """
+data: {corpus: grammar, grammar: {seed: 1, train: 300, valid: 40, test: 40}}
+run: {device: cpu}
+sentence_model: {embedding: 16, hidden: 16}
+models:
+  "*":
+    {latent_dim: 6, groups: 3, posterior_samples: 2, kl_midpoint: 10, kl_slope: 0.3, energy_hidden: 10, energy_blocks: 2, langevin_steps: 3,
+     symbols: 4, training: {batch: 16, validate_every: 10, max_validations: 4, epochs: 2}}
+"""
+TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    raw = params.merge(yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text()), yaml.safe_load(OVERLAY))
+    write_corpus(folder / "raw", 1, {"train": 300, "valid": 40, "test": 40})
+    tokenize(folder / "raw", folder / "tokens", None)
+    return params.validate(raw, "params.yaml"), folder / "tokens"
+
+
+def run(small, key, tmp_path, name):
+    settings, tokens = small
+    work, out = tmp_path / name / "work", tmp_path / name / "out"
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
+    train_model(settings, key, 1, tokens, work, out, NoTracker())
+    with (out / "history.csv").open() as file:
+        history = [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+    return (out / "model.safetensors").read_bytes(), history
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("key", ["vae", "ldebm"])
+def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(small, key, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "LOG_EVERY", 4)
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
+    whole = run(small, key, tmp_path, "whole")
+    step = Trainer._step
+
+    def stop_at(limit):
+        def stepping(self):
+            if self.progress.step == limit:
+                raise KilledError
+            step(self)
+
+        return stepping
+
+    for limit in (7, 13, 23):  # within an epoch, between log lines, in the second epoch
+        monkeypatch.setattr(Trainer, "_step", stop_at(limit))
+        with pytest.raises(KilledError):
+            run(small, key, tmp_path, "parts")
+    monkeypatch.setattr(Trainer, "_step", step)
+    parts = run(small, key, tmp_path, "parts")
+    assert parts == whole
+
+
+def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path):
+    assert run(small, "svebm", tmp_path, "one") == run(small, "svebm", tmp_path, "two")
+    settings = small[0]
+    torch.manual_seed(1)
+    first = build_model(settings, "svebm", 50).decoder.embedding.weight
+    torch.manual_seed(2)
+    assert not torch.equal(first, build_model(settings, "svebm", 50).decoder.embedding.weight)
+
+
+def test_what_a_run_leaves(small, tmp_path):
+    settings, tokens = small
+    _, history = run(small, "dgm_vae", tmp_path, "run")
+    record = json.loads((tmp_path / "run/out/run.json").read_text())
+    assert record["row"] == "DGM-VAE"
+    assert record["steps"] == 40
+    assert record["stopped"] == "4 validations done"
+    assert record["weights"]["sentence"] > 1000
+    assert float(history[-1]["valid_loss"]) < float(history[0]["valid_loss"])
+    assert {
+        "reconstruction",
+        "averaged_kl",
+        "dispersion",
+        "gradient_norm_sentence",
+        "learning_rate_sentence",
+    } <= history[0].keys()
+    corpus = Corpus.open(tokens)
+    model = load_model(settings, "dgm_vae", corpus, tmp_path / "run/out", torch.device("cpu"))
+    texts = reconstructions(model, corpus.test, corpus.vocabulary, 40, torch.device("cpu"))
+    assert len(texts) == len(corpus.test)
+    assert posterior_modes(model, corpus.test, 40, torch.device("cpu")).shape == (40, 6)
+
+
+def test_posterior_modes_come_in_the_order_of_the_split(small):
+    settings, tokens = small
+    corpus = Corpus.open(tokens)
+    model = build_model(settings, "vae", len(corpus.vocabulary)).eval()
+    modes = posterior_modes(model, corpus.valid, 40, torch.device("cpu"))
+    for index in (0, 7, 39):
+        with torch.no_grad():
+            one = model.encode(collate(corpus.valid, np.array([index]), 40, torch.device("cpu"))).mode()[0]
+        np.testing.assert_allclose(modes[index], one.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_divergence_is_said_plainly(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "LOG_EVERY", 1)
+    monkeypatch.setattr(Trainer, "_accumulate", lambda self, values: self.sums.update(loss=[torch.tensor(math.nan)]))
+    with pytest.raises(UserError, match=r"diverged at step 1.*learning_rate"):
+        run(small, "vae", tmp_path, "run")

@@ -1,0 +1,165 @@
+"""The whole chain through Snakemake and DVC. One project serves all tests, which follow one another as a user's day does."""
+
+import csv
+import json
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ldebm.steps import read_manifest
+
+from .conftest import MODELS, Command, command_in
+
+SNAKEMAKE = "snakemake --cores 2 --config threads=1 --"
+
+
+def said(output: str, verb: str) -> dict[str, str]:
+    """What the steps of a verb said of themselves, by the rest of their names."""
+    found = re.findall(rf"^{verb}(.*): (up to date|restored|done)", output, re.MULTILINE)
+    return {name.strip(): outcome for name, outcome in found}
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of every file below a folder."""
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(project: Path, run: Command) -> str:
+    """The output of one full run."""
+    return run(f"{SNAKEMAKE} results/table.csv").stdout
+
+
+def test_one_command_makes_the_table(project: Path, built: str) -> None:
+    own = [line for line in built.splitlines() if not line.startswith("Using workflow specific profile")]
+    assert own[0].startswith("ldebm: on ")
+    with (project / "results/table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1 + len(MODELS)  # TEST SET and the models
+    metrics = json.loads((project / "results/metrics.json").read_text())
+    assert {"nll", "bleu", "rppl", "wkl"} <= metrics["vae"].keys()
+    for step in ("train", "sample", "judge", "evaluate"):
+        assert {f"{model} seed 1" for model in MODELS} <= said(built, step).keys()
+
+
+def test_every_training_has_one_run_in_mlflow(project: Path, built: str) -> None:
+    with sqlite3.connect(project / "mlflow.db") as database:
+        runs = dict(database.execute("select name, run_uuid from runs"))
+        names = [name for (name,) in database.execute("select name from runs")]
+        metrics = {
+            key
+            for (key,) in database.execute("select key from latest_metrics where run_uuid = ?", [runs["vae seed 1"]])
+        }
+    assert sorted(names) == sorted(["real text", "table", *(f"{model} seed 1" for model in MODELS)])
+    assert {"loss", "valid_loss", "rppl", "bleu", "wkl", "nll"} <= metrics
+    artifacts = project / "mlruns/ldebm" / runs["vae seed 1"] / "artifacts"
+    assert {"samples.txt", "reconstructions.txt"} <= {path.name for path in artifacts.iterdir()}
+
+
+def test_twice_is_a_no_op(project: Path, run: Command, built: str) -> None:
+    before = contents(project / "models")
+    assert "Nothing to be done" in run(SNAKEMAKE).stdout
+    assert contents(project / "models") == before
+
+
+def test_dvc_has_nothing_to_do_after_snakemake(project: Path, run: Command, built: str) -> None:
+    run("dvc commit --force")
+    assert stages_run(run("dvc repro").stdout) == set()
+    assert "Nothing to be done" in run(SNAKEMAKE).stdout
+    assert run("git status --short").stdout.split() == ["??", "dvc.lock"]
+    run("git add dvc.lock")
+    run("git commit --quiet --message lock")
+
+
+def test_a_bad_parameter_is_one_line_and_harms_nothing(project: Path, run: Command, built: str) -> None:
+    before = contents(project / "models"), contents(project / "results")
+    shipped = (project / "params.yaml").read_text()
+    try:
+        (project / "params.yaml").write_text(shipped.replace("  hidden: 8", "  hiden: 8", 1))
+        outputs = [run(line, fails=True).stdout for line in (SNAKEMAKE, "ldebm table")]
+    finally:
+        (project / "params.yaml").write_text(shipped)
+    for output in outputs:
+        own = [line for line in output.splitlines() if not line.startswith("Using workflow specific profile")]
+        assert len(own) == 1
+        assert own[0].startswith("ldebm: error: params.yaml: sentence_model.hid")
+    assert (contents(project / "models"), contents(project / "results")) == before
+
+
+def test_an_experiment_reruns_its_model_and_the_table_only(project: Path, run: Command, built: str) -> None:
+    kept = contents(project / "models/dgm_vae")
+    output = run("dvc exp run --set-param models.vae.training.batch=16").stdout
+    assert stages_run(output) == {"train@vae", "sample@vae", "judge@vae", "evaluate@vae", "table"}
+    assert said(output, "train") == {"vae seed 1": "done"}
+    assert contents(project / "models/dgm_vae") == kept
+    manifest = read_manifest(project / "models/vae/seed1")
+    assert manifest is not None
+    assert manifest["parameters"]["training"]["batch"] == 16
+    changes = json.loads(run("dvc metrics diff --json").stdout)["results/metrics.json"]
+    assert {name.split(".")[0] for name in changes} == {"vae"}
+    with sqlite3.connect(project / "mlflow.db") as database:
+        named = database.execute("select count(*) from tags where key = 'DVC_EXP_NAME'").fetchone()
+    assert named[0] >= 1
+    assert stages_run(run("dvc repro").stdout) == set()
+
+
+def test_a_revert_trains_nothing(project: Path, run: Command, built: str) -> None:
+    run("git checkout params.yaml dvc.lock")
+    output = run(SNAKEMAKE).stdout
+    assert said(output, "train") == {"vae seed 1": "restored"}
+    assert said(output, "judge") == {"vae seed 1": "restored"}
+    assert stages_run(run("dvc repro").stdout) == set()
+    assert run("git status --short").stdout == ""
+
+
+def test_a_change_seen_by_snakemake_alone_touches_one_model(project: Path, run: Command, built: str) -> None:
+    """What is evaluated changes for all models; what is trained for none."""
+    kept = contents(project / "models"), contents(project / "samples")
+    run("git checkout params.yaml")
+    raw = yaml.safe_load((project / "params.yaml").read_text())
+    raw["evaluation"]["likelihood_sentences"] = 4
+    (project / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    output = run(SNAKEMAKE).stdout
+    run("git checkout params.yaml")
+    assert said(output, "evaluate") == {f"{model} seed 1": "done" for model in MODELS}
+    assert said(output, "train") == said(output, "sample") == said(output, "judge") == {}
+    assert (contents(project / "models"), contents(project / "samples")) == kept
+    assert set(said(run(SNAKEMAKE).stdout, "evaluate").values()) == {"restored"}
+
+
+def test_a_clone_that_pulls_has_nothing_to_train(project: Path, run: Command, built: str, tmp_path: Path) -> None:
+    """And one that pulls, then edits a parameter, is not taken to be up to date."""
+    run(f"dvc remote add --default store {tmp_path / 'store'}")
+    run("dvc push")
+    run("git commit --quiet --all --message remote")
+    there = command_in(tmp_path)
+    there(f"git clone --quiet {project} clone")
+    clone = command_in(tmp_path / "clone")
+    clone("dvc pull")
+    output = clone(SNAKEMAKE).stdout
+    assert "done in" not in output
+    assert "restored" not in output
+    path = tmp_path / "clone/params.yaml"
+    path.write_text(path.read_text().replace("    kl_midpoint: 2500", "    kl_midpoint: 2400", 1))
+    output = clone(f"{SNAKEMAKE} models/vae/seed1/manifest.json models/dgm_vae/seed1/manifest.json").stdout
+    assert said(output, "train") == {"vae seed 1": "done"}
+
+
+def test_plots_load_nothing_from_the_network(project: Path, run: Command, built: str) -> None:
+    run("dvc plots show")
+    page = (project / "dvc_plots/index.html").read_text()
+    assert "<img" in page
+    assert "http" not in page
+    shutil.rmtree(project / "dvc_plots")
+
+
+def test_lint(run: Command) -> None:
+    assert "in a good condition" in run("snakemake --lint").stdout

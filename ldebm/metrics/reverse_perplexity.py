@@ -5,9 +5,7 @@ those of Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models",
 """
 
 import copy
-import json
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ldebm import checkpoint
+from ldebm.checkpoint import under_prefix, with_prefix
 from ldebm.errors import UserError
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
@@ -87,16 +85,16 @@ def reverse_perplexity(
     }
     signature = _signature(settings, seed, vocabulary_size, [len(train), len(valid), len(test)])
     identity = f"{signature}|text:{_checksum(columns)}"
-    checkpoint = work / "judge.safetensors" if work is not None else None
+    saved = work / "judge.safetensors" if work is not None else None
 
     training = start(vocabulary_size, settings, seed, device)
-    if checkpoint is not None and checkpoint.exists():
-        load(checkpoint, training, settings, identity)
+    if saved is not None and saved.exists():
+        load(saved, training, settings, identity)
     scored = copy.deepcopy(training.model)  # holds the weights that are being scored
     while len(training.history) < settings.epochs:
         epoch = one_epoch(training, scored, columns["training"], columns["validation"], settings)
-        if checkpoint is not None:
-            save(checkpoint, training, identity)
+        if saved is not None:
+            save(saved, training, identity)
         if report is not None:
             report(epoch)
 
@@ -232,52 +230,36 @@ def weights_to_score(training: Training) -> dict[str, Tensor]:
 
 
 def save(path: Path, training: Training, identity: str) -> None:
-    """Writes `training` as one safetensors file whose header carries the plain values; never leaves half a file."""
-    tensors = {"generator": training.generator.get_state()}
-    tensors |= {f"model.{name}": weight for name, weight in training.model.state_dict().items()}
-    tensors |= {f"best.{name}": weight for name, weight in training.best.items()}
-    for index, state in training.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if value is not None}
-    plain = {
+    """Writes `training` to `path`, whole or not at all."""
+    tensors = {
+        "generator": training.generator.get_state(),
+        **with_prefix("model", training.model.state_dict()),
+        **with_prefix("best", training.best),
+        **with_prefix("optimiser", checkpoint.optimiser_tensors(training.optimiser)),
+    }
+    state = {
         "identity": identity,
         "optimiser": _kind(training.optimiser),
         "rng": training.rng.bit_generator.state,
         "history": training.history,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, {"state": json.dumps(plain)})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    checkpoint.save(path, tensors, state)
 
 
 def load(path: Path, training: Training, settings: JudgeSettings, identity: str) -> None:
     """Puts `training` back to where `save` left it. Raises UserError when the file is damaged or from another judge."""
-    try:
-        with safe_open(path, "pt", str(training.generator.device)) as file:
-            plain = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except SafetensorError as error:
-        raise UserError(f"{path}: the judge's checkpoint cannot be read ({error}); delete it to start again") from None
-    if plain["identity"] != identity:
-        raise UserError(f"{path}: the checkpoint is of another judge ({plain['identity']}); delete it to start again")
-    training.generator.set_state(tensors.pop("generator").cpu())
-    training.rng.bit_generator.state = plain["rng"]
-    training.history = plain["history"]
-    training.model.load_state_dict(_under("model.", tensors))
-    training.best = _under("best.", tensors)
-    if plain["optimiser"] == "asgd":
+    tensors, state = checkpoint.load(path)
+    if state["identity"] != identity:
+        raise UserError(f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again")
+    training.generator.set_state(tensors["generator"])
+    training.rng.bit_generator.state = state["rng"]
+    training.history = state["history"]
+    training.model.load_state_dict(under_prefix("model", tensors))
+    training.best = under_prefix("best", tensors)
+    if state["optimiser"] == "asgd":
         training.optimiser = averaged_sgd(training.model, settings)
-    states: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimiser.", tensors).items():
-        index, name = key.split(".")
-        states.setdefault(int(index), {})[name] = value
-    training.optimiser.load_state_dict(training.optimiser.state_dict() | {"state": states})
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    checkpoint.restore_optimiser(training.optimiser, under_prefix("optimiser", tensors))
 
 
 def _kind(optimiser: torch.optim.Optimizer) -> str:

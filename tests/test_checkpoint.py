@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from ldebm import checkpoint
 from ldebm.errors import UserError
-from ldebm.training import checkpoint
 
 
 def test_round_trip(tmp_path):

@@ -14,14 +14,16 @@ from ldebm.errors import UserError
 
 
 def save(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write tensors and plain data to `path`, through a temporary name."""
+    """Write tensors and plain data to `path`, through a temporary name: a stop or a power failure leaves the old file or the new."""
     temporary = path.with_name(path.name + ".tmp")
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         temporary,
         {"state": json.dumps(state)},
     )
-    os.replace(temporary, path)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -57,7 +59,10 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's per-parameter state, as flat names `<parameter>.<entry>`."""
     state = optimiser.state_dict()["state"]
     return {
-        f"{index}.{key}": torch.as_tensor(value) for index, entries in state.items() for key, value in entries.items()
+        f"{index}.{key}": torch.as_tensor(value)
+        for index, entries in state.items()
+        for key, value in entries.items()
+        if value is not None
     }
 
 

@@ -87,7 +87,10 @@ class Bench:
 
     def model(self, key: str, vocabulary: int | None = None) -> SentenceModel:
         """`models.<key>` with freshly drawn weights."""
-        return build_model(self.params, key, vocabulary or len(self.corpus.vocabulary)).to(self.device)
+        bfloat16 = self.options["precision"] == "bfloat16"  # as told, where it is emulated too
+        return build_model(self.params, key, vocabulary or len(self.corpus.vocabulary), bfloat16=bfloat16).to(
+            self.device
+        )
 
     def measure(self, run: Callable[[], Done]) -> Figures:
         """The median of `repeats` runs after one that warms up."""

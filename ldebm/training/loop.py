@@ -18,19 +18,18 @@ from ldebm.training.console import Console
 from ldebm.training.trainer import Row, Trainer
 
 
-def build_model(params: Params, model: str, vocabulary: int) -> SentenceModel:
-    """The model that the block `models.<model>` describes, with freshly drawn weights."""
+def build_model(params: Params, model: str, vocabulary: int, *, bfloat16: bool = False) -> SentenceModel:
+    """The model that the block `models.<model>` describes, with freshly drawn weights; `bfloat16` is its arithmetic where that is safe."""
     sizes, block = params.sentence_model, params.models[model]
-    size = zoo.SentenceSize(
-        vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, params.run.precision == "bfloat16"
-    )
+    size = zoo.SentenceSize(vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, bfloat16)
     built: SentenceModel = zoo.MODELS[block.row].build(size, **block.arguments())
     return built
 
 
 def load_model(params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device) -> SentenceModel:
     """The trained model in `folder`, in evaluation mode."""
-    built = build_model(params, model, len(corpus.vocabulary))
+    precision = devices.precision(params.run.precision, device)
+    built = build_model(params, model, len(corpus.vocabulary), bfloat16=precision == "bfloat16")
     path = folder / "model.safetensors"
     checkpoint.restore_model(built, checkpoint.load(path)[0], path)
     return built.to(device).eval()
@@ -42,7 +41,8 @@ def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path,
     devices.prepare(device)
     corpus = Corpus.open(tokens)
     torch.manual_seed(seed)
-    built = build_model(params, model, len(corpus.vocabulary))
+    precision = devices.precision(params.run.precision, device)
+    built = build_model(params, model, len(corpus.vocabulary), bfloat16=precision == "bfloat16")
     training = params.models[model].training
     trainer = Trainer(
         built, corpus, training, seed=seed, max_tokens=params.sentence_model.max_tokens, device=device, work=work
@@ -57,7 +57,7 @@ def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path,
     console.close()
     shutil.copyfile(trainer.best_path, out / "model.safetensors")
     _write_history(out / "history.csv", trainer.progress.history)
-    _write_record(out / "run.json", params, model, seed, trainer)
+    _write_record(out / "run.json", params, model, seed, precision, trainer)
 
 
 def _write_history(path: Path, history: list[Row]) -> None:
@@ -68,7 +68,7 @@ def _write_history(path: Path, history: list[Row]) -> None:
         writer.writerows(history)
 
 
-def _write_record(path: Path, params: Params, model: str, seed: int, trainer: Trainer) -> None:
+def _write_record(path: Path, params: Params, model: str, seed: int, precision: str, trainer: Trainer) -> None:
     progress = trainer.progress
     record = {
         "model": model,
@@ -76,7 +76,7 @@ def _write_record(path: Path, params: Params, model: str, seed: int, trainer: Tr
         "seed": seed,
         "parameters": params.models[model].model_dump(),
         "sentence_model": params.sentence_model.model_dump(),
-        "run": params.run.model_dump(),
+        "run": {**params.run.model_dump(), "precision": precision},
         "weights": {name: sum(p.numel() for p in group) for name, group in trainer.groups.items()},
         "steps": progress.step,
         "epochs": progress.step / trainer.steps_per_epoch,

@@ -82,7 +82,7 @@ def evaluate_model(
         (out / "reconstructions.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
         scores |= {"bleu": corpus_bleu(texts, list(cut_texts(corpus.test, corpus.vocabulary, max_tokens))).score}
         _write_latents(out / "latents.npz", trained, corpus, max_tokens, device)
-    scores |= _likelihoods(trained, corpus.test, params.evaluation, max_tokens, device, work)
+    scores |= likelihoods(trained, corpus.test, params.evaluation, max_tokens, device, work)
     _write_json(out / "scores.json", scores)
     tracker.log_metrics({name: value for name, value in scores.items() if isinstance(value, float)}, step=0)
 
@@ -132,16 +132,21 @@ def _write_latents(path: Path, model: SentenceModel, corpus: Corpus, max_tokens:
 
 
 @torch.no_grad()
-def _likelihoods(
+def likelihoods(
     model: SentenceModel, split: Split, settings: Evaluation, max_tokens: int, device: torch.device, work: Path
 ) -> dict[str, float]:
-    """Each estimator's mean negative log-likelihood in nats a sentence, and its standard error over sentences. Every sentence's value is kept in `work`."""
+    """Each estimator's mean negative log-likelihood in nats a sentence, and its standard error over sentences.
+
+    Every sentence's value is kept in `work`, one a line; a later call goes on after the last whole line.
+    """
     count = min(len(split), settings.likelihood_sentences or len(split))
     scores: dict[str, float] = {}
     for name, estimate in model.likelihoods.items():
         path = work / f"{name}.txt"
-        done = [float(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
-        with path.open("a") as file:
+        whole = path.read_text().split("\n")[:-1] if path.exists() else []
+        done = [float(line) for line in whole]
+        with path.open("w", buffering=1) as file:
+            file.writelines(f"{line}\n" for line in whole)
             for index in range(len(done), count):
                 batch = collate(split, np.array([index]), max_tokens, device)
                 generator = sentence_generator(settings.seed, index)

@@ -161,5 +161,25 @@ def test_plots_load_nothing_from_the_network(project: Path, run: Command, built:
     shutil.rmtree(project / "dvc_plots")
 
 
+def test_a_second_seed_trains_itself_alone_and_the_table_states_the_spread(
+    project: Path, run: Command, built: str
+) -> None:
+    raw = yaml.safe_load((project / "params.yaml").read_text())
+    raw["seeds"] = [1, 2]
+    (project / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    output = run(SNAKEMAKE).stdout
+    run("git checkout params.yaml")
+    assert said(output, "train") == {f"{model} seed 2": "done" for model in MODELS}
+    with (project / "results/table.csv").open() as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    for model in MODELS:
+        each = [
+            json.loads((project / f"evaluations/{model}/seed{seed}/scores.json").read_text())["nll"] for seed in (1, 2)
+        ]
+        assert each[0] != each[1]
+        assert float(rows[model]["nll"]) == pytest.approx(sum(each) / 2, abs=1e-4)
+        assert float(rows[model]["nll_sd"]) == pytest.approx(abs(each[0] - each[1]) / 2**0.5, abs=1e-4)
+
+
 def test_lint(run: Command) -> None:
     assert "in a good condition" in run("snakemake --lint").stdout

@@ -87,10 +87,11 @@ class Bench:
 
     def model(self, key: str, vocabulary: int | None = None) -> SentenceModel:
         """`models.<key>` with freshly drawn weights."""
-        bfloat16 = self.options["precision"] == "bfloat16"  # as told, where it is emulated too
-        return build_model(self.params, key, vocabulary or len(self.corpus.vocabulary), bfloat16=bfloat16).to(
-            self.device
-        )
+        types, precision = (
+            vocabulary or len(self.corpus.vocabulary),
+            self.params.run.precision,
+        )  # even if it is emulated
+        return build_model(self.params, key, types, precision).to(self.device)
 
     def measure(self, run: Callable[[], Done]) -> Figures:
         """The median of `repeats` runs after one that warms up."""

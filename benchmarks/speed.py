@@ -27,6 +27,7 @@ from common import (
 from operations import chain_macs, decoder_macs, encoder_macs, energy_macs, matrix_size, output_layer
 from step_profile import profile
 
+from ldebm import checkpoint
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import EOS, PAD
@@ -35,7 +36,6 @@ from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import batchify, learn, stream
 from ldebm.metrics.reverse_perplexity import start as start_judge
 from ldebm.model import SentenceModel, sentence_generator
-from ldebm.training.loop import load_model
 
 Run = Callable[[], Done]
 SAMPLES = 46_000  # that a model is judged by
@@ -121,7 +121,9 @@ def generating(bench: Bench) -> SentenceModel:
     """The trained model named by --model, else an LDEBM that never ends a sentence: the worst case."""
     if bench.options["model"]:
         folder = Path(bench.options["model"])
-        return load_model(bench.params, folder.resolve().parent.name, bench.corpus, folder, bench.device)
+        model, path = bench.model(folder.resolve().parent.name).eval(), folder / "model.safetensors"
+        checkpoint.restore_model(model, checkpoint.load(path)[0], path)
+        return model
     model = bench.model("ldebm").eval()
     weight, _ = output_layer(model)
     output = torch.nn.Linear(*reversed(weight.shape), device=weight.device)

@@ -18,18 +18,17 @@ from ldebm.training.console import Console
 from ldebm.training.trainer import Row, Trainer
 
 
-def build_model(params: Params, model: str, vocabulary: int, *, bfloat16: bool = False) -> SentenceModel:
-    """The model that the block `models.<model>` describes, with freshly drawn weights; `bfloat16` is its arithmetic where that is safe."""
+def build_model(params: Params, model: str, vocabulary: int, precision: str = "float32") -> SentenceModel:
+    """The model that the block `models.<model>` describes, with freshly drawn weights; encoder and decoder compute in `precision`."""
     sizes, block = params.sentence_model, params.models[model]
-    size = zoo.SentenceSize(vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, bfloat16)
+    size = zoo.SentenceSize(vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, precision == "bfloat16")
     built: SentenceModel = zoo.MODELS[block.row].build(size, **block.arguments())
     return built
 
 
 def load_model(params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device) -> SentenceModel:
     """The trained model in `folder`, in evaluation mode."""
-    precision = devices.precision(params.run.precision, device)
-    built = build_model(params, model, len(corpus.vocabulary), bfloat16=precision == "bfloat16")
+    built = build_model(params, model, len(corpus.vocabulary), devices.precision(params.run.precision, device))
     path = folder / "model.safetensors"
     checkpoint.restore_model(built, checkpoint.load(path)[0], path)
     return built.to(device).eval()
@@ -42,7 +41,7 @@ def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path,
     corpus = Corpus.open(tokens)
     torch.manual_seed(seed)
     precision = devices.precision(params.run.precision, device)
-    built = build_model(params, model, len(corpus.vocabulary), bfloat16=precision == "bfloat16")
+    built = build_model(params, model, len(corpus.vocabulary), precision)
     training = params.models[model].training
     trainer = Trainer(
         built, corpus, training, seed=seed, max_tokens=params.sentence_model.max_tokens, device=device, work=work

@@ -111,6 +111,14 @@ def test_what_a_run_leaves(small, tmp_path):
     assert posterior_modes(model, corpus.test, 40, torch.device("cpu")).shape == (40, 6)
 
 
+def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(small, tmp_path, monkeypatch):
+    settings, tokens = small
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    asked = settings.model_copy(update={"run": settings.run.model_copy(update={"precision": "bfloat16"})})
+    assert run((asked, tokens), "vae", tmp_path, "asked") == run(small, "vae", tmp_path, "float32")
+    assert json.loads((tmp_path / "asked/out/run.json").read_text())["run"]["precision"] == "float32"
+
+
 def test_posterior_modes_come_in_the_order_of_the_split(small):
     settings, tokens = small
     corpus = Corpus.open(tokens)

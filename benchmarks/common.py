@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from operations import training_macs
 
-from ldebm import device as devices
-from ldebm import params as parameters
-from ldebm.clustering import EpochPlan, bucketed
+from ldebm import config as parameters
+from ldebm.config import Params
 from ldebm.data import SPLITS
 from ldebm.data.corpus import Corpus, tokenize
 from ldebm.errors import UserError
-from ldebm.model import SentenceModel
-from ldebm.params import Params
+from ldebm.models.plans import EpochPlan, bucketed
+from ldebm.models.sentence import SentenceModel
+from ldebm.runtime import device as devices
 from ldebm.training.loop import build_model
 from ldebm.training.trainer import Trainer
 

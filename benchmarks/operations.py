@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ldebm.model import SentenceModel
+from ldebm.models.sentence import SentenceModel
 
 
 def matrix_size(*modules: nn.Module) -> int:

@@ -29,7 +29,7 @@ from common import (
 
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split, tokenize
-from ldebm.model import sentence_generator
+from ldebm.models.sentence import sentence_generator
 
 MEGABYTE = 1e6
 Point = dict[str, float]

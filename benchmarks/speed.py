@@ -27,15 +27,15 @@ from common import (
 from operations import chain_macs, decoder_macs, encoder_macs, energy_macs, matrix_size, output_layer
 from step_profile import profile
 
-from ldebm import checkpoint
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import EOS, PAD
-from ldebm.inference import reconstructions
+from ldebm.evaluation.inference import reconstructions
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import batchify, learn, stream
 from ldebm.metrics.reverse_perplexity import start as start_judge
-from ldebm.model import SentenceModel, sentence_generator
+from ldebm.models.sentence import SentenceModel, sentence_generator
+from ldebm.runtime import checkpoint
 
 Run = Callable[[], Done]
 SAMPLES = 46_000  # that a model is judged by

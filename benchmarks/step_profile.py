@@ -16,8 +16,8 @@ from operations import (
 )
 from torch import Tensor
 
-from ldebm.nn.cross_entropy import linear_cross_entropy
-from ldebm.regularisers import Draw
+from ldebm.models.cross_entropy import linear_cross_entropy
+from ldebm.models.regularisers import Draw
 from ldebm.training.trainer import Trainer
 
 Part = dict[str, float]  # seconds, macs

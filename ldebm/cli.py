@@ -13,7 +13,7 @@ from ldebm import __version__
 from ldebm.errors import UserError
 
 if TYPE_CHECKING:
-    from ldebm.pipeline import Project
+    from ldebm.pipeline.project import Project
 
 RESUMES = "the work is kept; the same command goes on from its last checkpoint"
 
@@ -93,25 +93,26 @@ def _common_options() -> argparse.ArgumentParser:
 
 
 def _project(options: argparse.Namespace) -> "Project":
-    from ldebm.pipeline import Project
+    from ldebm.pipeline.project import Project
 
     return Project.load(options.params, options.overlay, options.root, options.results)
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from ldebm import steps
+    from ldebm.pipeline import steps
 
     steps.run(_project(options).raw())
 
 
 def _tokenize(options: argparse.Namespace) -> None:
-    from ldebm import steps
+    from ldebm.pipeline import steps
 
     steps.run(_project(options).tokens())
 
 
 def _model_verb(options: argparse.Namespace) -> None:
-    from ldebm import pipeline, steps
+    from ldebm.pipeline import project as pipeline
+    from ldebm.pipeline import steps
 
     project = _project(options)
     seeds = [options.seed] if options.seed is not None else project.params.seeds
@@ -122,7 +123,7 @@ def _model_verb(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from ldebm import steps
+    from ldebm.pipeline import steps
 
     steps.run(_project(options).table())
 

@@ -4,16 +4,16 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = (
-    "ldebm.model",
-    "ldebm.nn.networks",
-    "ldebm.nn.energy",
-    "ldebm.nn.initial",
-    "ldebm.posteriors",
-    "ldebm.priors",
-    "ldebm.regularisers",
-    "ldebm.schedules",
-    "ldebm.likelihood",
-    "ldebm.clustering",
+    "ldebm.models.sentence",
+    "ldebm.models.networks",
+    "ldebm.models.energy",
+    "ldebm.models.initial",
+    "ldebm.models.posteriors",
+    "ldebm.models.priors",
+    "ldebm.models.regularisers",
+    "ldebm.models.schedules",
+    "ldebm.evaluation.likelihood",
+    "ldebm.models.plans",
 )
 
 

@@ -1,6 +1,6 @@
 """The rows of the table: each is a short builder that composes a posterior, a prior and regularisers around one sentence model.
 
-A builder's keyword-only arguments are the keys of its block in params.yaml, checked against their annotations (see `ldebm.params`).
+A builder's keyword-only arguments are the keys of its block in params.yaml, checked against their annotations (see `ldebm.config`).
 To add a row, write a builder, decorate it with `row`, and give it a block.
 """
 

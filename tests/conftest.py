@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from ldebm import params
-from ldebm.nn.energy import TimeConditionedWeights
+from ldebm import config as params
+from ldebm.models.energy import TimeConditionedWeights
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ldebm import cli, steps
-from ldebm.steps import Step
+from ldebm import cli
+from ldebm.pipeline import steps
+from ldebm.pipeline.steps import Step
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 HEAVY = {"torch", "mlflow", "snakemake", "pandas", "dvc", "sklearn", "matplotlib"}
@@ -129,7 +130,7 @@ def test_where_the_device_and_the_source_of_the_data_do_not_matter(project: Path
 
     def training(overlay: str) -> str:
         (project / "overlay.yaml").write_text(overlay)
-        from ldebm.pipeline import Project
+        from ldebm.pipeline.project import Project
 
         one = Project.load(overlay="overlay.yaml")
         return steps.canonical(
@@ -145,7 +146,7 @@ def test_where_the_device_and_the_source_of_the_data_do_not_matter(project: Path
 
 def test_only_its_own_slice_changes_a_step(project: Path) -> None:
     """Each parameter, and the steps of one model that it makes stale by itself (the rest follows from their outputs)."""
-    from ldebm.pipeline import Project
+    from ldebm.pipeline.project import Project
 
     def slices(overlay: str) -> dict[str, str]:
         (project / "overlay.yaml").write_text(overlay)

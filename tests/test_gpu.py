@@ -7,7 +7,7 @@ import torch
 from ldebm import zoo
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
-from ldebm.model import sentence_generator
+from ldebm.models.sentence import sentence_generator
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 SIZE = zoo.SentenceSize(vocabulary=40, embedding=16, hidden=16, dropout=0.0)

@@ -9,7 +9,8 @@ import torch
 import yaml
 from pydantic import Field
 
-from ldebm import params, parts, zoo
+from ldebm import config as params
+from ldebm import parts, zoo
 from ldebm.errors import UserError
 from ldebm.report.models import models_table
 from ldebm.report.results import TEST_SET, published_table

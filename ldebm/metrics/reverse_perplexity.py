@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ldebm import checkpoint
-from ldebm.checkpoint import under_prefix, with_prefix
 from ldebm.errors import UserError
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
+from ldebm.runtime import checkpoint
+from ldebm.runtime.checkpoint import under_prefix, with_prefix
 
 Sentences = Sequence[NDArray[Any]]
 Epoch = dict[str, Any]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ldebm import zoo
-from ldebm.params import Params
+from ldebm.config import Params
 
 PTB_TYPES = 10002
 HEADINGS = ("Row", "Key", "Posterior", "Prior", "Regularisers", "Weights", "Source")

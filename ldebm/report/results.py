@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ldebm.config import Params
 from ldebm.data.corpus import Corpus, Split
 from ldebm.data.vocabulary import Vocabulary
 from ldebm.errors import UserError
 from ldebm.metrics.word_kl import word_kl
-from ldebm.params import Params
 
 TEST_SET = "TEST SET"
 METRICS = ("rppl", "bleu", "wkl", "nll", "nll_published")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldebm.config import Evaluation, Judge, Params, TextFiles
 from ldebm.data.files import staged
 from ldebm.metrics import JudgeSettings
-from ldebm.params import Evaluation, Judge, Params, TextFiles
 from ldebm.report.results import METRICS, TEST_SET, ModelResult, Results, Scores, read_results
 
 Cells = dict[str, Any]

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from ldebm import checkpoint, zoo
-from ldebm import device as devices
+from ldebm import zoo
+from ldebm.config import Params
 from ldebm.data.corpus import Corpus
-from ldebm.model import SentenceModel
-from ldebm.params import Params
-from ldebm.provenance import git_commit, package_versions
+from ldebm.models.sentence import SentenceModel
+from ldebm.runtime import checkpoint
+from ldebm.runtime import device as devices
+from ldebm.runtime.provenance import git_commit, package_versions
 from ldebm.training.console import Console
 from ldebm.training.trainer import Row, Trainer
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ldebm.params import EpochTraining, PatienceTraining
+from ldebm.config import EpochTraining, PatienceTraining
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldebm import checkpoint
-from ldebm.clustering import EpochPlan, bucketed
+from ldebm.config import EpochTraining, PatienceTraining
 from ldebm.data.batches import Batch, by_length, collate
 from ldebm.data.corpus import Corpus
 from ldebm.errors import UserError
-from ldebm.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
-from ldebm.model import SentenceModel
-from ldebm.params import EpochTraining, PatienceTraining
+from ldebm.evaluation.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
+from ldebm.models.plans import EpochPlan, bucketed
+from ldebm.models.sentence import SentenceModel
+from ldebm.runtime import checkpoint
 from ldebm.training.policies import Policy, new_policy
 
 LOG_EVERY = 50  # steps

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from ldebm import params as parameters
+from ldebm import config as parameters
+from ldebm.config import Params
 from ldebm.data.corpus import tokenize
-from ldebm.params import Params
 
 TEXTS = {"train": "a a b\nb c\n", "valid": "a\n", "test": "a b\nb\n"}
 LOG_PROBS = (-2.0, -3.5)

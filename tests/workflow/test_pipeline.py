@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ldebm.steps import read_manifest
+from ldebm.pipeline.steps import read_manifest
 
 from .conftest import MODELS, Command, command_in
 

@@ -6,9 +6,9 @@ from shlex import quote
 
 SOURCE = Path(workflow.basedir)  # this copy of the source, whatever else is installed
 sys.path.insert(0, str(SOURCE))
-from ldebm import announce, steps
+from ldebm.pipeline import announce, steps
 from ldebm.errors import UserError
-from ldebm.pipeline import REAL, REAL_SEED, Project
+from ldebm.pipeline.project import REAL, REAL_SEED, Project
 
 OPTIONS = {key: str(config[key]) for key in ("params", "overlay", "root", "results") if config.get(key)}
 try:

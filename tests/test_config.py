@@ -1,0 +1,155 @@
+"""Parameters: the shipped file is valid, every mistake is one line with its path, and overlays replace what they name."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ldebm import config as params
+from ldebm import zoo
+from ldebm.config import EpochTraining, PatienceTraining
+from ldebm.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with one value replaced; a path may end in a key that is not there yet."""
+    raw = copy.deepcopy(base)
+    *parents, last = path.split(".")
+    block = raw
+    for key in parents:
+        block = block[key]
+    block[last] = value
+    return raw
+
+
+def without(base: dict[str, Any], path: str) -> dict[str, Any]:
+    raw = copy.deepcopy(base)
+    *parents, last = path.split(".")
+    block = raw
+    for key in parents:
+        block = block[key]
+    del block[last]
+    return raw
+
+
+def message(raw: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        params.validate(raw, "params.yaml")
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_shipped_parameters_and_the_demo_are_valid() -> None:
+    loaded = params.load(ROOT / "params.yaml")
+    demo = params.load(ROOT / "params.yaml", ROOT / "workflow/demo.yaml")
+    assert loaded.models.keys() == demo.models.keys() == set(loaded.models)
+    assert demo.data.corpus == "grammar"
+    assert {block.row for block in loaded.models.values()} <= zoo.MODELS.keys()
+
+
+def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
+    """What a block holds, but for row and training, is what the builder is called with."""
+    loaded = params.validate(shipped, "params.yaml")
+    for key, block in loaded.models.items():
+        assert block.arguments() == {
+            name: value for name, value in shipped["models"][key].items() if name not in ("row", "training")
+        }
+    assert {type(block.training) for block in loaded.models.values()} == {EpochTraining, PatienceTraining}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("sentence_model.hiden", 3, ["sentence_model.hiden", "unknown key"]),
+        ("models.vae.latent_dims", 3, ["models.vae.latent_dims", "unknown key"]),
+        ("models.vae.training.epoch", 3, ["models.vae.training", "epoch", "unknown key"]),
+        ("extra", 3, ["extra", "unknown key"]),
+        ("models.vae.latent_dim", "forty", ["models.vae.latent_dim", "'forty'"]),
+        ("models.vae.latent_dim", "40", ["models.vae.latent_dim", "'40'"]),
+        ("models.vae.latent_dim", -1, ["models.vae.latent_dim", "-1"]),
+        ("models.vae.latent_dim", 1.5, ["models.vae.latent_dim", "1.5"]),
+        ("models.vae.latent_dim", True, ["models.vae.latent_dim", "True"]),
+        ("models.vae.training.batch", 0, ["models.vae.training", "batch", "0"]),
+        ("models.vae.training.stop", "soon", ["models.vae.training", "soon"]),
+        ("models.vae.row", "VEA", ["models.vae.row", "'VEA'", "VAE"]),
+        ("models.vae", 3, ["models.vae", "row"]),
+        ("sentence_model.dropout", 1.0, ["sentence_model.dropout", "1.0"]),
+        ("sentence_model.max_tokens", 2, ["sentence_model.max_tokens", "2"]),
+        ("run.device", "tpu", ["run.device", "'tpu'"]),
+        ("run.precision", "float64", ["run.precision", "'float64'"]),
+        ("data.corpus", "wikitext", ["data.corpus", "wikitext"]),
+        ("data.corpus", {"train": "a.txt", "valid": "b.txt"}, ["data.corpus", "test"]),
+        ("seeds", [], ["seeds"]),
+        ("seeds", [1, 2, 1], ["seeds", "twice"]),
+        ("seeds", ["1"], ["seeds.0", "'1'"]),
+        ("evaluation.likelihood_sentences", 0, ["evaluation.likelihood_sentences", "0"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_path(shipped: dict[str, Any], path: str, value: Any, said: list[str]) -> None:
+    text = message(changed(shipped, path, value))
+    assert text.startswith("params.yaml: ")
+    assert [part for part in said if part not in text] == [], text
+
+
+@pytest.mark.parametrize(
+    "path", ["judge", "seeds", "models.vae.latent_dim", "models.vae.training", "models.vae.row", "judge.epochs"]
+)
+def test_a_missing_key_is_named(shipped: dict[str, Any], path: str) -> None:
+    assert path in message(without(shipped, path))
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_it_leaves_out(shipped: dict[str, Any]) -> None:
+    raw = changed(without(shipped, "models.vae.latent_dim"), "models.vae.latent_dims", 40)
+    assert "models.vae.latent_dims" in message(raw)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
+        params.load(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1,\n")
+    with pytest.raises(UserError, match=r"broken\.yaml: is no valid YAML"):
+        params.load(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(UserError, match=r"list\.yaml: holds no mapping"):
+        params.load(tmp_path / "list.yaml")
+
+
+def test_an_overlay_replaces_what_it_names_and_nothing_else(tmp_path: Path, shipped: dict[str, Any]) -> None:
+    (tmp_path / "overlay.yaml").write_text("models: {vae: {latent_dim: 7}}\nrun: {device: cpu}\n")
+    base, laid = params.load(ROOT / "params.yaml"), params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+    expected = base.model_dump()
+    expected["run"]["device"] = "cpu"
+    assert laid.model_dump(exclude={"models"}) == {key: value for key, value in expected.items() if key != "models"}
+    assert laid.models["vae"].arguments() == {**base.models["vae"].arguments(), "latent_dim": 7}
+    others = {key: block.model_dump() for key, block in base.models.items() if key != "vae"}
+    assert {key: block.model_dump() for key, block in laid.models.items() if key != "vae"} == others
+
+
+def test_an_overlay_with_a_mistake_names_both_files(tmp_path: Path) -> None:
+    (tmp_path / "overlay.yaml").write_text("models: {vae: {latent: 7}}\n")
+    with pytest.raises(UserError, match=r"params.yaml with .*overlay.yaml: models.vae.latent: unknown key"):
+        params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+
+
+def test_a_star_stands_for_every_entry_that_has_the_key() -> None:
+    base = {"models": {"a": {"size": 1, "training": {"epochs": 5}}, "b": {"training": {"steps": 9}}}, "seeds": [1]}
+    overlay = {"models": {"*": {"size": 2, "training": {"epochs": 1}}, "a": {"new": 3}, "b": {"new": 3}}}
+    assert params.merge(base, overlay) == {
+        "models": {"a": {"size": 2, "training": {"epochs": 1}, "new": 3}, "b": {"training": {"steps": 9}, "new": 3}},
+        "seeds": [1],
+    }
+    assert base["models"]["a"]["size"] == 1  # the base itself is left alone
+
+
+def test_null_is_a_value_for_an_overlay() -> None:
+    assert params.merge({"a": {"b": 1}}, {"a": {"b": None}}) == {"a": {"b": None}}

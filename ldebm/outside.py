@@ -1,0 +1,48 @@
+"""Code of a user's own, named in the parameters as `FILE.py:NAME`: a row, a metric, a preprocessing."""
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from ldebm.errors import UserError
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name in the parameters points to a file: `FILE.py:NAME`."""
+    return name.partition(":")[0].endswith(".py")
+
+
+def load_object(name: str) -> Any:
+    """What `FILE.py:NAME` names; the file is run once a process, its own folder importable meanwhile.
+
+    Raises:
+        UserError: the file is missing, fails when it is run, or defines no such name.
+    """
+    file, _, attribute = name.partition(":")
+    module = _load_file(Path(file))
+    if not attribute or not hasattr(module, attribute):
+        raise UserError(f"{name}: {file} defines no {attribute or 'name after the colon'!r}")
+    return getattr(module, attribute)
+
+
+def _load_file(path: Path) -> Any:
+    resolved = path.resolve()
+    name = f"{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None or not resolved.is_file():
+        raise UserError(f"{path}: is no Python file; paths count from the current folder")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(resolved.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(f"{path}: fails when it is run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(resolved.parent))
+    return module

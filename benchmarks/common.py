@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from operations import training_macs
 
-from ldebm import config as parameters
+from ldebm import params as parameters
+from ldebm.build import build_model
 from ldebm.config import Params
 from ldebm.data import SPLITS
 from ldebm.data.corpus import Corpus, tokenize
@@ -26,7 +27,6 @@ from ldebm.errors import UserError
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import device as devices
-from ldebm.training.loop import build_model
 from ldebm.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

@@ -29,6 +29,7 @@ from common import (
 
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split, tokenize
+from ldebm.evaluation.likelihood import importance_sampled
 from ldebm.models.sentence import sentence_generator
 
 MEGABYTE = 1e6
@@ -80,7 +81,7 @@ def likelihood(options: dict[str, Any]) -> Point:
     @torch.no_grad()
     def run() -> Done:
         chunk = bench.params.evaluation.likelihood_chunk
-        model.likelihoods["nll"](model, batch, draws, chunk, sentence_generator(1, 0))
+        importance_sampled(model, batch, draws, chunk, sentence_generator(1, 0))
         return Done(1)
 
     return _seconds_and_memory("NLL of a sentence", bench, run)

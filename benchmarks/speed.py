@@ -31,6 +31,7 @@ from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import EOS, PAD
 from ldebm.evaluation.inference import reconstructions
+from ldebm.evaluation.likelihood import estimators
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import batchify, learn, stream
 from ldebm.metrics.reverse_perplexity import start as start_judge
@@ -78,7 +79,7 @@ def likelihood(key: str, estimator: str) -> Callable[[Bench], Run]:
         def run() -> Done:
             for batch, index in zip(batches, chosen, strict=True):
                 generator = sentence_generator(settings.seed, int(index))
-                model.likelihoods[estimator](model, batch, draws, settings.likelihood_chunk, generator)
+                estimators(model)[estimator](model, batch, draws, settings.likelihood_chunk, generator)
             return Done(len(batches), tokens, macs)
 
         return run

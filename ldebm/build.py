@@ -1,70 +1,41 @@
-"""From parameters to a model, and the context in which every verb works on one model."""
+"""From parameters to a model, new or trained."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ldebm.config import Params
+from ldebm.context import Context
 from ldebm.data.corpus import Corpus
+from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
-from ldebm.runtime.tracking import Tracker
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a verb needs beside its input files, opened once.
-
-    `key` is the model's key in the parameters, `seed` the training's; long work keeps checkpoints in
-    `checkpoints` and goes on from them; results are written into `out`.
-    """
-
-    params: Params
-    key: str
-    seed: int
-    corpus: Corpus
-    device: torch.device
-    tracker: Tracker
-    checkpoints: Path
-    out: Path
-
-    @classmethod
-    def open(
-        cls, params: Params, key: str, seed: int, tokens: Path, tracker: Tracker, checkpoints: Path, out: Path
-    ) -> "Context":
-        """Choose and prepare the device, and open the corpus in `tokens`."""
-        device = devices.choose(params.run.device)
-        devices.prepare(device)
-        return cls(params, key, seed, Corpus.open(tokens), device, tracker, checkpoints, out)
-
-    @property
-    def max_tokens(self) -> int:
-        """The longest sentence a model sees, <s> and </s> included."""
-        return self.params.sentence_model.max_tokens
-
-    @property
-    def precision(self) -> str:
-        """The arithmetic of encoder and decoder that the device really has."""
-        return devices.precision(self.params.run.precision, self.device)
-
-    def build(self) -> SentenceModel:
-        """The model with freshly drawn weights, on the CPU, in training mode."""
-        return build_model(self.params, self.key, len(self.corpus.vocabulary), self.precision)
-
-    def load(self, folder: Path) -> SentenceModel:
-        """The trained model in `folder`, on the device, in evaluation mode."""
-        model, path = self.build(), folder / "model.safetensors"
-        checkpoint.restore_model(model, checkpoint.load(path)[0], path)
-        return model.to(self.device).eval()
 
 
 def build_model(params: Params, key: str, vocabulary: int, precision: str = "float32") -> SentenceModel:
     """The model that the block `models.<key>` describes, with freshly drawn weights."""
-    from ldebm import zoo
+    one = params.sentence_model
+    size = SentenceSize(vocabulary, one.embedding, one.hidden, one.dropout, precision == "bfloat16")
+    return params.models[key].build(size)
 
-    sizes, block = params.sentence_model, params.models[key]
-    size = zoo.SentenceSize(vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, precision == "bfloat16")
-    model: SentenceModel = zoo.MODELS[block.row].build(size, **block.arguments())
-    return model
+
+def build(context: Context) -> SentenceModel:
+    """The context's model with freshly drawn weights, on the CPU, in training mode."""
+    return build_model(context.params, context.key, len(context.corpus.vocabulary), context.precision)
+
+
+def load(context: Context, folder: Path) -> SentenceModel:
+    """The trained model in `folder`, on the context's device, in evaluation mode."""
+    model, path = build(context), folder / "model.safetensors"
+    checkpoint.restore_model(model, checkpoint.load(path)[0], path)
+    return model.to(context.device).eval()
+
+
+def load_model(params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device) -> SentenceModel:
+    """The trained model in `folder`, in evaluation mode."""
+    precision = devices.precision(params.run.precision, device)
+    built = build_model(params, model, len(corpus.vocabulary), precision)
+    path = folder / "model.safetensors"
+    checkpoint.restore_model(built, checkpoint.load(path)[0], path)
+    return built.to(device).eval()

@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from ldebm import config as params
+from ldebm import params
+from ldebm.config import RowConfig
 from ldebm.models.energy import TimeConditionedWeights
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -79,8 +80,8 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def small_arguments() -> dict[str, dict[str, Any]]:
-    """Every row's builder arguments as in params.yaml, at a small size, by the row's name."""
+def small_rows() -> dict[str, RowConfig]:
+    """Every row of params.yaml at a small size, by the row's name."""
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     small = params.validate(params.merge(raw, {"models": {"*": SMALL}}), "params.yaml")
-    return {block.row: block.arguments() for block in small.models.values()}
+    return {block.name: block for block in small.models.values()}

@@ -11,7 +11,7 @@ from ldebm.data.batches import by_length, cut
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import Vocabulary
 from ldebm.metrics.bleu import corpus_bleu
-from ldebm.models.posteriors import code
+from ldebm.models.posteriors import Posterior
 from ldebm.models.sentence import SentenceModel
 
 EVALUATION_BATCH = 256
@@ -24,31 +24,42 @@ def symbol_probs(
 
     p(y|z) at the posterior mode where the prior has symbols (M = 1), q(c_m|x) where the posterior has a code.
     """
-    if hasattr(model.prior, "symbols"):
-        return _of_every_sentence(model, split, max_tokens, device, lambda q: model.prior.symbols(q.mode())[:, None])
-    if model.has_code:
-        return _of_every_sentence(model, split, max_tokens, device, lambda q: code(q).probs)
-    return None
+
+    def read(q: Posterior) -> Tensor | None:
+        symbols = model.prior.symbols(q.mode())
+        if symbols is not None:
+            return symbols[:, None]
+        return None if q.code is None else q.code.probs
+
+    return _of_every_sentence(model, split, max_tokens, device, read)
 
 
 def posterior_modes(model: SentenceModel, split: Split, max_tokens: int, device: torch.device) -> np.ndarray[Any, Any]:
     """The mode of q(z|x) of every sentence of a split, in evaluation mode: (N, D)."""
-    return _of_every_sentence(model, split, max_tokens, device, lambda q: q.mode())
+    modes = _of_every_sentence(model, split, max_tokens, device, lambda q: q.mode())
+    assert modes is not None
+    return modes
 
 
 @torch.no_grad()
 def _of_every_sentence(
-    model: SentenceModel, split: Split, max_tokens: int, device: torch.device, read: Callable[[Any], Tensor]
-) -> np.ndarray[Any, Any]:
-    """A reading of every sentence's posterior, in the order of the split; nothing else is kept."""
+    model: SentenceModel,
+    split: Split,
+    max_tokens: int,
+    device: torch.device,
+    read: Callable[[Posterior], Tensor | None],
+) -> np.ndarray[Any, Any] | None:
+    """A reading of every sentence's posterior, in the order of the split, or None where that is none."""
     model.eval()
     values: np.ndarray[Any, Any] | None = None
     for batch in by_length(split, EVALUATION_BATCH, max_tokens, device):
-        found = read(model.encode(batch)).cpu().numpy()
+        read_off = read(model.encode(batch))
+        if read_off is None:
+            return None
+        found = read_off.cpu().numpy()
         if values is None:
             values = np.empty((len(split), *found.shape[1:]), found.dtype)
         values[batch.indices] = found
-    assert values is not None
     return values
 
 

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from ldebm.build import load_model
 from ldebm.config import Evaluation, Params
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Corpus, Split
 from ldebm.data.vocabulary import EOS
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import cut_texts, posterior_modes, reconstructions, samples, symbol_probs
+from ldebm.evaluation.likelihood import estimators
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.bleu import corpus_bleu
 from ldebm.metrics.reverse_perplexity import reverse_perplexity
 from ldebm.metrics.word_kl import word_kl
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.runtime import device as devices
-from ldebm.training.loop import load_model
 
 
 def sample_model(params: Params, model: str, seed: int, tokens: Path, model_dir: Path, work: Path, out: Path) -> None:
@@ -141,7 +142,7 @@ def likelihoods(
     """
     count = min(len(split), settings.likelihood_sentences or len(split))
     scores: dict[str, float] = {}
-    for name, estimate in model.likelihoods.items():
+    for name, estimate in estimators(model).items():
         path = work / f"{name}.txt"
         whole = path.read_text().split("\n")[:-1] if path.exists() else []
         done = [float(line) for line in whole]
@@ -150,10 +151,13 @@ def likelihoods(
             for index in range(len(done), count):
                 batch = collate(split, np.array([index]), max_tokens, device)
                 generator = sentence_generator(settings.seed, index)
-                done.append(
-                    -float(estimate(model, batch, settings.likelihood_samples, settings.likelihood_chunk, generator))
-                )
+                log_p = estimate(model, batch, settings.likelihood_samples, settings.likelihood_chunk, generator)
+                if log_p is None:
+                    break
+                done.append(-float(log_p))
                 file.write(f"{done[-1]!r}\n")
+        if not done:
+            continue
         scores[name] = float(np.mean(done))
         scores[f"{name}_standard_error"] = float(np.std(done, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
     return scores

@@ -19,7 +19,11 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, ta
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     with torch.autocast(kind, enabled=False):
-        states, weight, bias = states.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        states, weight, bias = (
+            states.to(dtype),
+            weight.to(dtype),
+            None if bias is None else bias.to(dtype),
+        )
         if not torch.is_grad_enabled():
             pieces = zip(states.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
             return torch.cat([_forward(piece, weight, bias, target)[0] for piece, target in pieces])

@@ -47,11 +47,22 @@ def _schedule(levels: int) -> dict[str, Tensor]:
     a_bar = cumulative[index]
     a = torch.cat([a_bar[:1], a_bar[1:] / a_bar[:-1]])
     a_prev = torch.cat([a[:-1], torch.ones(1, dtype=torch.float64)])
-    return {"a": a, "a_bar": a_bar, "a_prev": a_prev, "sigma": (1 - a**2).sqrt(), "sigma_bar": (1 - a_bar**2).sqrt()}
+    return {
+        "a": a,
+        "a_bar": a_bar,
+        "a_prev": a_prev,
+        "sigma": (1 - a**2).sqrt(),
+        "sigma_bar": (1 - a_bar**2).sqrt(),
+    }
 
 
 def reverse_chain(
-    network: SymbolEnergy, schedule: NoiseSchedule, z_next: Tensor, t: Tensor, noise: Iterable[Tensor], step_size: float
+    network: SymbolEnergy,
+    schedule: NoiseSchedule,
+    z_next: Tensor,
+    t: Tensor,
+    noise: Iterable[Tensor],
+    step_size: float,
 ) -> Tensor:
     """Sample z_t given z_{t+1} by Langevin dynamics on z̃ = a⁻_{t+1} z_t, started at z_{t+1}.
 
@@ -70,7 +81,11 @@ def reverse_chain(
 
 
 def generate(
-    network: SymbolEnergy, schedule: NoiseSchedule, z: Tensor, noise: Iterable[Iterable[Tensor]], step_size: float
+    network: SymbolEnergy,
+    schedule: NoiseSchedule,
+    z: Tensor,
+    noise: Iterable[Iterable[Tensor]],
+    step_size: float,
 ) -> Tensor:
     """Run the reverse chain through every level, from z_T = `z` (B, D) down to z_0; `noise` holds one series a level, the highest first."""
     for t, series in zip(range(schedule.levels - 1, -1, -1), noise, strict=True):

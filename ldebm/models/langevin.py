@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def langevin(
-    z: Tensor, gradient: Callable[[Tensor], Tensor], step_size: float | Tensor, noise: Iterable[Tensor]
+    z: Tensor,
+    gradient: Callable[[Tensor], Tensor],
+    step_size: float | Tensor,
+    noise: Iterable[Tensor],
 ) -> Tensor:
     """Unadjusted Langevin dynamics: z ← z + (s²/2) ∇log p(z) + s ε, one step for every ε of `noise`.
 

@@ -1,10 +1,22 @@
 """Encoder and decoder in the arrangements the rows use."""
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
-from ldebm.zoo import SentenceSize
+
+
+@dataclass(frozen=True)
+class SentenceSize:
+    """Sizes of the networks every row shares; `bfloat16` runs encoder and decoder under autocast."""
+
+    vocabulary: int
+    embedding: int
+    hidden: int
+    dropout: float
+    bfloat16: bool = False
 
 
 def one_embedding(
@@ -16,13 +28,16 @@ def one_embedding(
 
 
 def two_embeddings(size: SentenceSize, latent_dim: int) -> tuple[Encoder, Decoder]:
-    """Encoder and decoder with an embedding each; the decoder's is tied to the output layer (the GM-VAE family, SVEBM, LDEBM)."""
+    """Encoder and decoder with an embedding each, the decoder's tied to the output layer.
+
+    The arrangement of the GM-VAE family, SVEBM and LDEBM.
+    """
     encoder = Encoder(nn.Embedding(size.vocabulary, size.embedding), size.hidden, bfloat16=size.bfloat16)
     return encoder, decoder(size, latent_dim, tied=True)
 
 
 def decoder(size: SentenceSize, latent_dim: int, *, tied: bool, step_dim: int | None = None) -> Decoder:
-    """A decoder with an embedding of its own; its steps see the last `step_dim` entries of z (None: all)."""
+    """A decoder with its own embedding; its steps see the last `step_dim` entries of z (None: all)."""
     embedding = nn.Embedding(size.vocabulary, size.embedding)
     step = latent_dim if step_dim is None else step_dim
     return Decoder(embedding, size.hidden, latent_dim, step, size.dropout, tied=tied, bfloat16=size.bfloat16)

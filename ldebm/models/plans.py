@@ -51,7 +51,10 @@ def geometric_clusters(clusters: int, dimensions: int, iterations: int, seed: in
         start = time.perf_counter()
         assignment = cluster(modes(), clusters, dimensions, iterations, seed)
         order = balanced_order(assignment, rng)
-        figures = {"clusters": float(len(np.unique(assignment))), "clustering_seconds": time.perf_counter() - start}
+        figures = {
+            "clusters": float(len(np.unique(assignment))),
+            "clustering_seconds": time.perf_counter() - start,
+        }
         return EpochPlan(order, assignment[order], figures)
 
     return plan

@@ -1,13 +1,14 @@
-"""Posteriors q(z|x): each module maps the encoder's state h (B, 2H) to a distribution over the latent vector the decoder sees.
+"""Posteriors q(z|x) of a batch, and the heads that map the encoder's state h (B, 2H) to them.
 
-A distribution has `rsample` (differentiable draws for training), `sample` (exact draws for the likelihood), `mode` (for reconstruction),
-`validation_draw` (the mode of discrete codes, one sample of Gaussians) and `log_prob`. z is always one flat vector.
+z is always one flat vector (B, D), the one the decoder sees; where there are several draws of each
+sentence they come first: (S, B, D).
 """
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,43 @@ from torch.nn import functional
 LOG_2PI = math.log(2 * math.pi)
 
 
-class Posterior(Protocol):
-    """What every distribution over z offers; `count` draws come first: (S, B, D)."""
+class Posterior(ABC):
+    """A distribution over z for every sentence of a batch; what it may lack is None."""
 
-    def rsample(self, count: int, generator: torch.Generator) -> Tensor: ...
-    def sample(self, count: int, generator: torch.Generator) -> Tensor: ...
-    def mode(self) -> Tensor: ...
-    def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor: ...
-    def log_prob(self, z: Tensor) -> Tensor: ...
+    @property
+    def gaussian(self) -> "Gaussian | None":
+        """Its Gaussian part."""
+        return None
+
+    @property
+    def code(self) -> "Categorical | None":
+        """Its categorical part."""
+        return None
+
+    @abstractmethod
+    def rsample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Differentiable draws, for training: (count, B, D)."""
+
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The mode (B, D), for reconstruction."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Exact draws, for the likelihood: (count, B, D)."""
+        return self.rsample(count, generator)
+
+    def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """What validation scores (B, D): the mode, or one draw by each sentence's own generator."""
+        return self.mode()
+
+    def log_prob(self, z: Tensor) -> Tensor | None:
+        """log q(z|x) in nats, (…, B, D) -> (…, B); None where there is no density."""
+        return None
+
+    def chunks(self, count: int, chunk: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """`count` exact draws in pieces of at most `chunk`."""
+        for start in range(0, count, chunk):
+            yield self.sample(min(chunk, count - start), generator)
 
 
 def gaussian_log_density(z: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
@@ -37,22 +67,27 @@ def standard_log_density(z: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Posterior):
     """A diagonal Gaussian; `mean`, `logvar` (B, D)."""
 
     mean: Tensor
     logvar: Tensor
 
+    @property
+    def gaussian(self) -> "Gaussian":
+        """Itself."""
+        return self
+
     def rsample(self, count: int, generator: torch.Generator) -> Tensor:
         """mean + exp(logvar/2) ε: (count, B, D)."""
-        epsilon = torch.randn(count, *self.mean.shape, generator=generator, device=generator.device).to(self.mean)
+        shape = (count, *self.mean.shape)
+        epsilon = torch.randn(shape, generator=generator, device=generator.device).to(self.mean)
         return self.mean + (0.5 * self.logvar).exp() * epsilon
-
-    sample = rsample
 
     def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor:
         """One sample, (B, D), each sentence's from its own generator."""
-        epsilon = torch.stack([torch.randn(self.mean.shape[1], generator=generator) for generator in generators])
+        width = self.mean.shape[1]
+        epsilon = torch.stack([torch.randn(width, generator=one) for one in generators])
         return self.mean + (0.5 * self.logvar).exp() * epsilon.to(self.mean)
 
     def mode(self) -> Tensor:
@@ -60,7 +95,7 @@ class Gaussian:
         return self.mean
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z), nats, summed over dimensions: (…, B, D) -> (…, B)."""
+        """log q(z), summed over dimensions."""
         return gaussian_log_density(z, self.mean, self.logvar).sum(-1)
 
     def kl_standard(self) -> Tensor:
@@ -69,8 +104,8 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A single value, of no density; `value` (B, D)."""
+class Point(Posterior):
+    """A single value, of no density; `value` (B, D). Of no entries: a model without latent variables."""
 
     value: Tensor
 
@@ -78,28 +113,24 @@ class Point:
         """The value, repeated."""
         return self.value.expand(count, -1, -1)
 
-    sample = rsample
-
-    def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """The value."""
-        return self.value
-
     def mode(self) -> Tensor:
         """The value."""
         return self.value
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Not defined unless there is nothing to be drawn (the empty vector of a model without latent variables)."""
-        if self.value.shape[-1]:
-            raise TypeError("a point posterior has no density")
-        return z.sum(-1)
-
 
 @dataclass(frozen=True)
-class Categorical:
-    """M independent variables of K values; `logits` (B, M, K), M outer. z is the concatenation of the one-hot (or relaxed) values, (B, M K)."""
+class Categorical(Posterior):
+    """M independent variables of K values; `logits` (B, M, K), M outer.
+
+    z is the concatenation of the one-hot (or relaxed) values, (B, M K).
+    """
 
     logits: Tensor
+
+    @property
+    def code(self) -> "Categorical":
+        """Itself."""
+        return self
 
     @property
     def probs(self) -> Tensor:
@@ -113,10 +144,6 @@ class Categorical:
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Exact one-hot draws."""
         return self._one_hot(self.logits + self._gumbel(count, generator))
-
-    def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """The mode: validation does not depend on chance."""
-        return self.mode()
 
     def mode(self) -> Tensor:
         """One-hot argmax, (B, M K)."""
@@ -139,7 +166,8 @@ class Categorical:
         return mutual_information(self.probs).sum()
 
     def _gumbel(self, count: int, generator: torch.Generator) -> Tensor:
-        uniform = torch.rand(count, *self.logits.shape, generator=generator, device=generator.device).to(self.logits)
+        shape = (count, *self.logits.shape)
+        uniform = torch.rand(shape, generator=generator, device=generator.device).to(self.logits)
         tiny = torch.finfo(uniform.dtype).tiny
         return -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
 
@@ -148,44 +176,57 @@ class Categorical:
 
 
 @dataclass(frozen=True)
-class Joint:
+class Joint(Posterior):
     """An independent categorical code and Gaussian vector: z = [c ; y]."""
 
-    code: Categorical
-    gaussian: Gaussian
+    discrete: Categorical
+    continuous: Gaussian
+
+    @property
+    def code(self) -> Categorical:
+        """q(c|x)."""
+        return self.discrete
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """q(y|x)."""
+        return self.continuous
 
     def rsample(self, count: int, generator: torch.Generator) -> Tensor:
         """Relaxed code and reparametrised Gaussian."""
-        return torch.cat([self.code.rsample(count, generator), self.gaussian.rsample(count, generator)], -1)
+        parts = [part.rsample(count, generator) for part in (self.discrete, self.continuous)]
+        return torch.cat(parts, -1)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """One-hot code and Gaussian."""
-        return torch.cat([self.code.sample(count, generator), self.gaussian.sample(count, generator)], -1)
+        parts = [part.sample(count, generator) for part in (self.discrete, self.continuous)]
+        return torch.cat(parts, -1)
 
     def validation_draw(self, generators: Sequence[torch.Generator]) -> Tensor:
         """The code's mode and one Gaussian sample."""
-        return torch.cat([self.code.mode(), self.gaussian.validation_draw(generators)], -1)
+        return torch.cat([self.discrete.mode(), self.continuous.validation_draw(generators)], -1)
 
     def mode(self) -> Tensor:
         """[mode of the code ; mean]."""
-        return torch.cat([self.code.mode(), self.gaussian.mode()], -1)
+        return torch.cat([self.discrete.mode(), self.continuous.mode()], -1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(c|x) + log q(y|x)."""
-        code, gaussian = z.split([self.code.logits[0].numel(), self.gaussian.mean.shape[1]], -1)
-        return self.code.log_prob(code) + self.gaussian.log_prob(gaussian)
+        sizes = [self.discrete.logits[0].numel(), self.continuous.mean.shape[1]]
+        code, gaussian = z.split(sizes, -1)
+        return self.discrete.log_prob(code) + self.continuous.log_prob(gaussian)
 
 
 @dataclass(frozen=True)
 class Mixture(Gaussian):
-    """q(z|x) as Gaussian, beside q(c|x) over the components of each group; the decoder sees z only."""
+    """q(z|x) as Gaussian, beside q(c|x) over the components of each group; z alone is decoded."""
 
-    code: Categorical
+    components: Categorical
 
-
-def code(q: object) -> Categorical:
-    """The categorical part of a posterior that has one: itself, or its `code`."""
-    return q if isinstance(q, Categorical) else q.code  # type: ignore[attr-defined]
+    @property
+    def code(self) -> Categorical:
+        """q(c|x)."""
+        return self.components
 
 
 def entropy(probs: Tensor) -> Tensor:
@@ -198,8 +239,20 @@ def mutual_information(probs: Tensor) -> Tensor:
     return entropy(probs.mean(0)) - entropy(probs).mean(0)
 
 
-class PointPosterior(nn.Module):
+class Head(nn.Module, ABC):
+    """Maps the encoder's state to q(z|x); `label` is its name in tables."""
+
+    label: ClassVar[str]
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Posterior:
+        """q(z|x) for `h` (B, width)."""
+
+
+class PointHead(Head):
     """z = W_m h + b."""
+
+    label = "point"
 
     def __init__(self, width: int, latent_dim: int) -> None:
         super().__init__()
@@ -210,16 +263,20 @@ class PointPosterior(nn.Module):
         return Point(self.value(h))
 
 
-class NoPosterior(nn.Module):
+class EmptyHead(Head):
     """The empty vector, for a model without latent variables."""
+
+    label = "-"
 
     def forward(self, h: Tensor) -> Point:
         """`h` (B, anything)."""
         return Point(h.new_zeros(len(h), 0))
 
 
-class GaussianPosterior(nn.Module):
+class GaussianHead(Head):
     """Mean and log-variance linear in h, or in LeakyReLU(0.01)(h)."""
+
+    label = "Gaussian"
 
     def __init__(self, width: int, latent_dim: int, *, activate: bool = False) -> None:
         super().__init__()
@@ -233,8 +290,10 @@ class GaussianPosterior(nn.Module):
         return Gaussian(self.mean(h), self.logvar(h))
 
 
-class CategoricalPosterior(nn.Module):
+class CategoricalHead(Head):
     """Logits of M variables of K values, linear in h."""
+
+    label = "categorical"
 
     def __init__(self, width: int, variables: int, values: int) -> None:
         super().__init__()
@@ -246,10 +305,12 @@ class CategoricalPosterior(nn.Module):
         return Categorical(self.logits(h).unflatten(1, self.shape))
 
 
-class JointPosterior(nn.Module):
+class JointHead(Head):
     """A categorical code and a Gaussian vector, independent given x."""
 
-    def __init__(self, code: CategoricalPosterior, gaussian: GaussianPosterior) -> None:
+    label = "categorical × Gaussian"
+
+    def __init__(self, code: CategoricalHead, gaussian: GaussianHead) -> None:
         super().__init__()
         self.code, self.gaussian = code, gaussian
 
@@ -258,12 +319,17 @@ class JointPosterior(nn.Module):
         return Joint(self.code(h), self.gaussian(h))
 
 
-class MixturePosterior(nn.Module):
-    """q(z|x) Gaussian; q(c|x) = softmax of Linear, ReLU, Linear on h, for `groups` indicators of `components` values."""
+class MixtureHead(Head):
+    """q(z|x) Gaussian; q(c|x) = softmax of Linear, ReLU, Linear on h.
+
+    There are `groups` indicators of `components` values.
+    """
+
+    label = "mixture"
 
     def __init__(self, width: int, groups: int, components: int, group_dim: int) -> None:
         super().__init__()
-        self.gaussian = GaussianPosterior(width, groups * group_dim)
+        self.gaussian = GaussianHead(width, groups * group_dim)
         self.code = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, groups * components))
         self.shape = (groups, components)
 

@@ -32,11 +32,6 @@ def cyclic(cycles: int, maximum: float, silent: float = 0.5, rise: float = 0.25)
     return weight
 
 
-def while_positive(schedule: Schedule, value: float) -> Schedule:
-    """`value` while the other schedule is above 0, else 0."""
-    return lambda step, total: value if schedule(step, total) > 0 else 0.0
-
-
-def scaled(schedule: Schedule, factor: float) -> Schedule:
-    """The other schedule times a constant."""
-    return lambda step, total: factor * schedule(step, total)
+def while_positive(schedule: Schedule) -> Schedule:
+    """1 while the other schedule is above 0, else 0."""
+    return lambda step, total: 1.0 if schedule(step, total) > 0 else 0.0

@@ -1,8 +1,7 @@
-"""The sentence model of every row: encode, decode, loss -> terms, sample, reconstruct. A row is a composition, see `ldebm.zoo`."""
+"""The sentence model of every row: encode, decode, loss -> terms, sample, reconstruct."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from ldebm.data.batches import Batch
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
 from ldebm.models.plans import EpochPlanner, shuffled
-from ldebm.models.posteriors import CategoricalPosterior, JointPosterior, MixturePosterior
+from ldebm.models.posteriors import Head, Posterior
+from ldebm.models.priors import Prior
 from ldebm.models.regularisers import Draw, Regulariser
 
 
@@ -27,8 +27,13 @@ class Loss:
 class SentenceModel(nn.Module):
     """A posterior, a prior and regularisers around one encoder and decoder.
 
-    `posterior_samples` are drawn for each sentence of a training step; `likelihoods` names the estimators that apply (see `ldebm.evaluation.likelihood`);
-    `plan_epoch` chooses the sentences of an epoch and their pseudo-labels; `greedy` decodes by the likeliest token, else by sampling.
+    Args:
+        encoder: None for a model without latent variables.
+        posterior: from the encoder's state to q(z|x).
+        regularisers: those of factor 0 are left out.
+        posterior_samples: draws for each sentence of a training step.
+        plan_epoch: chooses the sentences of an epoch and their pseudo-labels.
+        greedy: decode samples by the likeliest token, else by drawing one.
     """
 
     def __init__(
@@ -36,29 +41,28 @@ class SentenceModel(nn.Module):
         encoder: Encoder | None,
         decoder: Decoder,
         *,
-        posterior: nn.Module,
-        prior: Any,
+        posterior: Head,
+        prior: Prior,
         regularisers: Sequence[Regulariser] = (),
         posterior_samples: int = 1,
-        likelihoods: Mapping[str, Callable[..., Tensor]] | None = None,
         plan_epoch: EpochPlanner = shuffled,
         greedy: bool = True,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.posterior, self.prior = encoder, decoder, posterior, prior
-        self.regularisers, self.posterior_samples = list(regularisers), posterior_samples
-        self.likelihoods, self.plan_epoch, self.greedy = dict(likelihoods or {}), plan_epoch, greedy
+        self.regularisers = [one for one in regularisers if one.factor]
+        self.posterior_samples, self.plan_epoch, self.greedy = posterior_samples, plan_epoch, greedy
 
-    @property
-    def has_code(self) -> bool:
-        """Whether the posterior has a categorical part."""
-        return isinstance(self.posterior, CategoricalPosterior | JointPosterior | MixturePosterior)
-
-    def encode(self, batch: Batch) -> Any:
+    def encode(self, batch: Batch) -> Posterior:
         """q(z|x) of every sentence of the batch."""
+        q: Posterior = self.posterior(self._state(batch))
+        return q
+
+    def _state(self, batch: Batch) -> Tensor:
         if self.encoder is None:
-            return self.posterior(torch.zeros(len(batch.tokens), 0, device=batch.tokens.device))
-        return self.posterior(self.encoder(batch.tokens, batch.lengths))
+            return torch.zeros(len(batch.tokens), 0, device=batch.tokens.device)
+        h: Tensor = self.encoder(batch.tokens, batch.lengths)
+        return h
 
     def reconstruction(self, batch: Batch, z: Tensor) -> Tensor:
         """R = -log p(x|z) in nats for samples `z` (S, B, D): (S, B)."""
@@ -67,9 +71,10 @@ class SentenceModel(nn.Module):
         return nll.view(count, -1)
 
     def loss(self, batch: Batch, step: int, total_steps: int, generator: torch.Generator) -> Loss:
-        """The objective at training step `step` of `total_steps`: R averaged over posterior samples, plus the weighted regularisers.
+        """The objective at training step `step` of `total_steps`.
 
-        A term whose weight is 0 is not computed.
+        R averaged over posterior samples and sentences, plus the weighted regularisers; a term
+        whose weight is 0 is not computed.
         """
         q = self.encode(batch)
         z = q.rsample(self.posterior_samples, generator)  # (S, B, D)
@@ -85,12 +90,17 @@ class SentenceModel(nn.Module):
 
     @torch.no_grad()
     def validation_loss(self, batch: Batch, seed: int) -> Tensor:
-        """The negative ELBO with the true KL where the prior has one, else R; (B,) nats. Draws depend on the sentence and the seed alone."""
+        """The negative ELBO with the true KL where there is one, else R; (B,) nats.
+
+        Draws depend on the sentence and the seed alone.
+        """
         q = self.encode(batch)
         z = q.validation_draw([sentence_generator(seed, int(index)) for index in batch.indices])
-        divergence = getattr(self.prior, "divergence", None)
-        reconstruction = self.reconstruction(batch, z[None])[0]
-        return reconstruction if divergence is None else reconstruction + divergence(q)
+        reconstruction, divergence = (
+            self.reconstruction(batch, z[None])[0],
+            self.prior.divergence(q),
+        )
+        return reconstruction if divergence is None else reconstruction + divergence
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, max_tokens: int) -> Tensor:
@@ -104,19 +114,17 @@ class SentenceModel(nn.Module):
         return self.decoder.decode(z, max_tokens, None if self.greedy else generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by optimiser group: "energy" those of an energy-based prior's network, "sentence" all others."""
-        network = getattr(self.prior, "network", None)
-        energy = [] if network is None else list(network.parameters())
+        """Parameters by optimiser group: "energy" as the prior says, "sentence" all others."""
+        energy = self.prior.energy_parameters()
         inside = {id(parameter) for parameter in energy}
-        groups = {"sentence": [p for p in self.parameters() if id(p) not in inside], "energy": energy}
-        return {name: group for name, group in groups.items() if group}
+        sentence = [one for one in self.parameters() if id(one) not in inside]
+        return {"sentence": sentence} | ({"energy": energy} if energy else {})
 
 
 def sentence_generator(seed: int, index: int) -> torch.Generator:
-    """A CPU generator for sentence number `index`, so that evaluation draws depend neither on batches nor on the device."""
-    return torch.Generator().manual_seed(
-        int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    )
+    """A CPU generator of sentence number `index`: draws depend neither on batches nor on the device."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def _repeat(labels: Tensor | None, count: int) -> Tensor | None:

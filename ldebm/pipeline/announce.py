@@ -62,7 +62,7 @@ def estimated_hours(project: Project, cores: int) -> float:
 
 def _training(params: Params, model: str) -> float:
     block = params.models[model]
-    training, passes = block.training, block.arguments().get("posterior_samples", 1)
+    training, passes = block.training, getattr(block, "posterior_samples", 1)
     if isinstance(training, EpochTraining):
         sentences = training.epochs * _sentences(params, "train")
     else:

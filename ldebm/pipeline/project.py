@@ -3,15 +3,13 @@
 Nothing here imports what a step needs for its work before the work begins.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldebm import config as parameters
-from ldebm import zoo
-from ldebm.config import Params, TextFiles
+from ldebm import params as parameters
+from ldebm.config import Params, RowConfig, TextFiles
 from ldebm.data import download
 from ldebm.errors import UserError
 from ldebm.pipeline.steps import Input, Step, read_manifest
@@ -19,7 +17,6 @@ from ldebm.runtime.tracking import Tracker, open_tracker
 
 REAL = "real"  # in a model's place: the training text itself, for the judge
 REAL_SEED = 1
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,6 @@ class Project:
     ) -> "Project":
         """Read and validate parameters. Raises UserError for anything wrong with them."""
         loaded = parameters.load(Path(params), Path(overlay) if overlay else None)
-        for key in loaded.models:
-            if not KEY.fullmatch(key) or key == REAL:
-                raise UserError(
-                    f"{params}: models.{key}: the name cannot be used for a folder; use letters, digits, - and _, and not {REAL!r}"
-                )
         return cls(loaded, Path(root), Path(results))
 
     def steps(self) -> Iterator[Step]:
@@ -59,7 +51,7 @@ class Project:
         """The three raw texts."""
         corpus = self.params.data.corpus
         if isinstance(corpus, TextFiles):
-            inputs = {split: Input(Path(path)) for split, path in corpus.model_dump().items()}
+            inputs = {split: Input(Path(path)) for split, path in corpus.model_dump(exclude={"preprocessing"}).items()}
             return self._step(
                 "raw",
                 {"corpus": "text"},
@@ -198,9 +190,7 @@ class Project:
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
         slice_ = self.params.model_dump(mode="json", exclude={"run": {"device"}, "data": {"source"}})
-        return self._step(
-            "table", slice_, inputs, self.results, ["ldebm.report.table:write_results", "ldebm.zoo"], work
-        )
+        return self._step("table", slice_, inputs, self.results, ["ldebm.report.table:write_results"], work)
 
     def _step(
         self,
@@ -223,13 +213,13 @@ class Project:
     def _samples(self, model: str, seed: int) -> Input:
         return Input(self.folder("samples", model, seed), ("samples.txt",), made_by=f"sample {model} --seed {seed}")
 
-    def _block(self, model: str) -> parameters.ModelBlock:
+    def _block(self, model: str) -> RowConfig:
         if model not in self.params.models:
             raise UserError(f"{model!r} is no model of the parameters; there are: {', '.join(self.params.models)}")
         return self.params.models[model]
 
     def _builder(self, model: str) -> str:
-        return f"ldebm.zoo:{zoo.MODELS[self._block(model).row].build.__name__}"
+        return type(self._block(model)).__module__
 
     def _model_slice(self, model: str, seed: int) -> dict[str, Any]:
         """What decides a model's shape and weights, but for its training."""

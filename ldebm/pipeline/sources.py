@@ -16,7 +16,17 @@ PACKAGE = Path(__file__).parents[1]
 NOT_FOLLOWED = frozenset(
     f"ldebm.{name}"
     for name in (
-        *("zoo", "config", "pipeline.project", "pipeline.steps", "pipeline.sources", "runtime.tracking"),
+        *(
+            "zoo",
+            "rows",
+            "config",
+            "params",
+            "outside",
+            "pipeline.project",
+            "pipeline.steps",
+            "pipeline.sources",
+            "runtime.tracking",
+        ),
         *("cli", "errors", "runtime.provenance", "training.console"),
     )
 )

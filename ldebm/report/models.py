@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from ldebm import zoo
 from ldebm.config import Params
 
 PTB_TYPES = 10002
@@ -17,16 +16,13 @@ def models_table(params: Params) -> str:
 
 
 def _lines(params: Params) -> Iterator[tuple[str | int, ...]]:
-    for key, block in params.models.items():
-        row = zoo.MODELS[block.row]
-        yield row.name, key, row.posterior, row.prior, row.regularisers, _weights(params, key), row.source
-
-
-def _weights(params: Params, key: str) -> int:
-    """The number of weights of a model, built without memory for them."""
     import torch
 
-    from ldebm.training.loop import build_model
+    from ldebm.build import build_model
 
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_model(params, key, PTB_TYPES).parameters())
+    for key, row in params.models.items():
+        with torch.device("meta"):  # without memory for the weights
+            model = build_model(params, key, PTB_TYPES)
+        terms = ", ".join(one.label for one in model.regularisers) or "-"
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        yield row.name, key, model.posterior.label, model.prior.label, terms, weights, row.source

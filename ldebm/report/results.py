@@ -106,7 +106,7 @@ def run_folder(root: Path, kind: str, model: str, seed: int) -> Path:
 def _labels(params: Params) -> dict[str, str]:
     """A label a model, in the published order, then that of params.yaml; the key tells rows of one name apart."""
     order = {row: place for place, row in enumerate(published_table())}
-    rows = {key: block.row for key, block in params.models.items()}
+    rows = {key: block.name for key, block in params.models.items()}
     count = Counter(rows.values())
     ordered = sorted(rows, key=lambda key: order.get(rows[key], len(order)))  # stable
     return {key: rows[key] if count[rows[key]] == 1 else f"{rows[key]} ({key})" for key in ordered}
@@ -114,7 +114,7 @@ def _labels(params: Params) -> dict[str, str]:
 
 def _read_model(params: Params, root: Path, model: str, label: str) -> ModelResult:
     runs = tuple(_read_run(root, model, seed) for seed in params.seeds)
-    return ModelResult(params.models[model].row, model, label, runs)
+    return ModelResult(params.models[model].name, model, label, runs)
 
 
 def _read_run(root: Path, model: str, seed: int) -> SeedRun:

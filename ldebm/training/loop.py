@@ -8,31 +8,13 @@ from typing import Any
 
 import torch
 
-from ldebm import zoo
+from ldebm.build import build_model
 from ldebm.config import Params
 from ldebm.data.corpus import Corpus
-from ldebm.models.sentence import SentenceModel
-from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.provenance import git_commit, package_versions
 from ldebm.training.console import Console
 from ldebm.training.trainer import Row, Trainer
-
-
-def build_model(params: Params, model: str, vocabulary: int, precision: str = "float32") -> SentenceModel:
-    """The model that the block `models.<model>` describes, with freshly drawn weights; encoder and decoder compute in `precision`."""
-    sizes, block = params.sentence_model, params.models[model]
-    size = zoo.SentenceSize(vocabulary, sizes.embedding, sizes.hidden, sizes.dropout, precision == "bfloat16")
-    built: SentenceModel = zoo.MODELS[block.row].build(size, **block.arguments())
-    return built
-
-
-def load_model(params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device) -> SentenceModel:
-    """The trained model in `folder`, in evaluation mode."""
-    built = build_model(params, model, len(corpus.vocabulary), devices.precision(params.run.precision, device))
-    path = folder / "model.safetensors"
-    checkpoint.restore_model(built, checkpoint.load(path)[0], path)
-    return built.to(device).eval()
 
 
 def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path, out: Path, tracker: Any) -> None:
@@ -72,7 +54,7 @@ def _write_record(path: Path, params: Params, model: str, seed: int, precision: 
     progress = trainer.progress
     record = {
         "model": model,
-        "row": params.models[model].row,
+        "row": params.models[model].name,
         "seed": seed,
         "parameters": params.models[model].model_dump(),
         "sentence_model": params.sentence_model.model_dump(),

@@ -7,10 +7,12 @@ from torch import nn
 
 from ldebm.data.batches import Batch
 from ldebm.evaluation import likelihood
-from ldebm.evaluation.likelihood import importance_sampled, published_log_prior, self_normalised
+from ldebm.evaluation.likelihood import importance_sampled
 from ldebm.models.diffusion import NoiseSchedule
+from ldebm.models.latent_diffusion import published_log_prior
 from ldebm.models.posteriors import Gaussian
 from ldebm.models.priors import StandardNormal
+from ldebm.models.symbol_vector import self_normalised
 
 
 def test_self_normalised_likelihood(golden, close):

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from ldebm.models.diffusion import NoiseSchedule, generate, reverse_chain
+from ldebm.models.diffusion import NoiseSchedule, reverse_chain
 from ldebm.models.energy import SymbolEnergy
+from ldebm.models.latent_diffusion import LatentDiffusionPrior
 
 
 def test_schedule_is_the_published_one(golden, close):
@@ -33,11 +36,13 @@ def test_reverse_chain(golden, golden_net, close):
 
 def test_generation(golden, golden_net, close):
     case = golden["ldebm_generation"]
-    schedule = NoiseSchedule(golden["energy_net"]["steps"])
-    close(
-        generate(golden_net, schedule, torch.tensor(case["z_T"]), torch.tensor(case["noise"]), case["step_size"]),
-        case["z_0"],
-    )
+    noise, state = torch.tensor(case["noise"]), torch.tensor(case["z_T"])
+    levels, steps, _, dim = noise.shape
+    network = SimpleNamespace(weights=lambda: golden_net, latent_dim=dim)
+    prior = LatentDiffusionPrior(network, levels, steps, case["step_size"])
+    for index in range(levels):
+        state = prior.stage(index + 1, state, noise[index])
+    close(state, case["z_0"])
 
 
 def test_steps_compose_to_the_direct_diffusion(generator):

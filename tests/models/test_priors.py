@@ -3,16 +3,16 @@ import torch
 
 from ldebm.models.diffusion import NoiseSchedule
 from ldebm.models.energy import SymbolVectorNet, TimeConditionedNet, free_energy
-from ldebm.models.posteriors import Categorical, Mixture
-from ldebm.models.priors import (
+from ldebm.models.latent_diffusion import (
     DiffusionDraw,
-    GaussianMixturePrior,
     LatentDiffusionPrior,
-    StandardNormal,
-    SymbolVectorPrior,
     prior_energy,
     recovery_contrast,
 )
+from ldebm.models.mixture import GaussianMixturePrior
+from ldebm.models.posteriors import Categorical, Gaussian, Mixture
+from ldebm.models.priors import JointPrior, SamplingOnly, StandardNormal, UniformCode
+from ldebm.models.symbol_vector import SymbolVectorPrior, pieces
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def mixture(golden):
 
 def test_mixture_terms(mixture, close):
     prior, q, case = mixture
-    close(prior.averaged_kl(q).mean(), case["zkl_averaged_prior"])
-    close(prior.dispersion(q).mean(), case["dispersion"])
-    close((prior.averaged_kl(q) + prior.dispersion(q)).mean(), case["zkl"])
+    close(prior.averaged_kl(q, q.code).mean(), case["zkl_averaged_prior"])
+    close(prior.dispersion(q.code).mean(), case["dispersion"])
+    close((prior.averaged_kl(q, q.code) + prior.dispersion(q.code)).mean(), case["zkl"])
     close(q.code.aggregate_kl(), case["aggregate_ckl"])
     close(q.code.kl_uniform().mean(), case["ckl"])
     close(q.code.information(), case["mi"])
@@ -51,7 +51,9 @@ def test_expected_kl_is_the_sum_over_components(mixture):
     shape = (len(q.mean), case["groups"], 1, case["latent_dim"])
     posterior = normal(q.mean.view(shape), (0.5 * q.logvar).exp().view(shape))
     kl = torch.distributions.kl_divergence(posterior, normal(prior.mean, (0.5 * prior.logvar).exp())).sum(-1)
-    torch.testing.assert_close(prior.averaged_kl(q) + prior.dispersion(q), (q.code.probs * kl).sum((-1, -2)))
+    torch.testing.assert_close(
+        prior.averaged_kl(q, q.code) + prior.dispersion(q.code), (q.code.probs * kl).sum((-1, -2))
+    )
 
 
 def test_mixture_samples_have_its_moments(mixture, generator):
@@ -137,11 +139,11 @@ def test_diffusion_draw_levels(diffusion_prior, generator):
     """Levels are uniform on 0 … T-2 and then all T-1; z_t has the forward process's spread."""
     z = torch.zeros(20_000, 4)
     draw = diffusion_prior.draw(z, generator)
-    low, high = draw._levels.view(2, -1)
+    low, high = draw.levels.view(2, -1)
     assert torch.bincount(low, minlength=5)[:5].float().div(20_000).sub(0.2).abs().max() < 0.02
     assert (high == 5).all()
     assert low.max() == 4
-    spread = torch.stack([draw._z_t[: len(z)][low == t].std() for t in range(5)])
+    spread = torch.stack([draw.z_t[: len(z)][low == t].std() for t in range(5)])
     torch.testing.assert_close(spread, diffusion_prior.schedule.sigma_bar[:5], rtol=0.03, atol=0)
 
 
@@ -175,3 +177,62 @@ def test_symbol_vector_contrast(generator):
     expected = z.detach().clone().requires_grad_()
     (-free_energy(prior.network.weights().logits(expected))).sum().backward()
     torch.testing.assert_close(z.grad, expected.grad)
+
+
+def test_codes_are_uniform_and_one_hot(generator):
+    z = UniformCode(3, 5).sample(100_000, generator)
+    assert z.shape == (100_000, 15)
+    assert (z.unflatten(1, (3, 5)).sum(-1) == 1).all()
+    torch.testing.assert_close(z.mean(0), torch.full((15,), 0.2), atol=0.01, rtol=0)
+    pairs = z[:, 0] * z[:, 5]  # variables are independent
+    assert pairs.mean().item() == pytest.approx(0.04, abs=0.005)
+
+
+def test_extreme_noise_is_a_code_too():
+    codes = UniformCode(2, 4).stage(0, None, torch.tensor([[[-60.0, 60.0]]]))
+    assert codes.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]
+
+
+def test_a_joint_prior_is_the_product(generator):
+    prior = JointPrior(UniformCode(2, 3), StandardNormal(4))
+    z = prior.sample(50_000, generator)
+    torch.testing.assert_close(z[:, :6].mean(0), torch.full((6,), 1 / 3), atol=0.01, rtol=0)
+    torch.testing.assert_close(z[:, 6:].std(0), torch.ones(4), atol=0.02, rtol=0)
+    expected = -2 * torch.tensor(3.0).log() + torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 6:]).sum(-1)
+    torch.testing.assert_close(prior.log_prob(z), expected)
+
+
+def test_an_autoencoders_prior_samples_and_says_no_more(generator):
+    prior, q = SamplingOnly(StandardNormal(3)), Gaussian(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert prior.sample(50_000, generator).std().item() == pytest.approx(1, abs=0.02)
+    assert prior.log_prob(torch.zeros(2, 3)) is None
+    assert prior.divergence(q) is None
+    assert not prior.generative
+
+
+def test_stages_make_the_sample_of_one_chain(diffusion_prior):
+    """Run by hand with the same noise: z_T, then each level's Langevin steps."""
+    noise = [torch.randn(vectors, 5, 4) for vectors in diffusion_prior.noise]
+    assert [len(one) for one in noise] == [1, 3, 3, 3, 3, 3, 3]
+    state, weights = None, diffusion_prior.eval().network.weights().detach()
+    for index, one in enumerate(noise):
+        state = diffusion_prior.stage(index, state, one)
+    z, schedule = noise[0][0], diffusion_prior.schedule
+    for level, one in zip(range(5, -1, -1), noise[1:], strict=True):
+        t = torch.full((5,), level)
+        b2 = 0.002 * schedule.sigma[level + 1] ** 2 * schedule.sigma_bar[level] / schedule.sigma_bar[0]
+        start, moved = z, z
+        for epsilon in one:
+            pull = (moved - (start if level < 5 else 0)) / schedule.sigma[level + 1] ** 2
+            with torch.enable_grad():
+                at = moved.detach().requires_grad_()
+                (force,) = torch.autograd.grad(free_energy(weights.logits(at, t)).sum(), at)
+            moved = moved + 0.5 * force - 0.5 * b2 * pull + b2.sqrt() * epsilon
+        z = moved / schedule.a_prev[level + 1]
+    torch.testing.assert_close(state, z)
+
+
+def test_pieces():
+    assert pieces(40, 10) == (10, 10, 10, 10)
+    assert pieces(25, 10) == (10, 10, 5)
+    assert pieces(3, 10) == (3,)

@@ -1,6 +1,7 @@
 import pytest
 
-from ldebm.models.schedules import constant, cyclic, logistic, scaled, while_positive
+from ldebm.models.regularisers import Regulariser
+from ldebm.models.schedules import constant, cyclic, logistic, while_positive
 
 
 def test_logistic(golden):
@@ -21,6 +22,6 @@ def test_cyclic_ends_at_its_maximum():
 
 def test_combinations():
     assert constant(0.3)(7, 100) == 0.3
-    assert scaled(constant(0.5), 0.2)(0, 1) == pytest.approx(0.1)
-    gated = while_positive(cyclic(4, 0.5), -50)
-    assert [gated(step, 100) for step in (0, 13, 14, 24, 25)] == [0, 0, -50, -50, 0]
+    assert Regulariser("x", None, constant(0.5), 0.2).weight(0, 1) == pytest.approx(0.1)
+    gated = while_positive(cyclic(4, 0.5))
+    assert [gated(step, 100) for step in (0, 13, 14, 24, 25)] == [0, 0, 1, 1, 0]

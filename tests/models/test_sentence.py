@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from ldebm import zoo
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
-from ldebm.models.posteriors import MixturePosterior
+from ldebm.models.networks import SentenceSize
+from ldebm.models.posteriors import MixtureHead
+from ldebm.rows import ROWS
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def reference(golden):
     decoder.embedding.weight.data = state["dec_embedding.weight"]
     decoder.initial.weight.data = state["dec_init_connector.linear.weight"]
     _, groups, components = torch.tensor(case["qc_logits"]).shape
-    posterior = MixturePosterior(2 * cell, groups, components, latent // groups)
+    posterior = MixtureHead(2 * cell, groups, components, latent // groups)
     for prefix, module in {
         "decoder.rnn": decoder.gru,
         "q_y_mean": posterior.gaussian.mean,
@@ -111,18 +112,18 @@ def test_sampled_decoding_has_the_models_frequencies(generator):
     torch.testing.assert_close(torch.bincount(first, minlength=5) / 40_000, logits.softmax(1)[0], atol=0.01, rtol=0)
 
 
-SIZE = zoo.SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.3)
+SIZE = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.3)
 
 
-@pytest.fixture(params=list(zoo.MODELS))
-def row(request):
-    return zoo.MODELS[request.param]
+@pytest.fixture(params=list(ROWS))
+def row(request, small_rows):
+    return small_rows[request.param]
 
 
 @pytest.fixture
-def model(row, small_arguments):
+def model(row):
     torch.manual_seed(1)
-    return row.build(SIZE, **small_arguments[row.name])
+    return row.build(SIZE)
 
 
 def make_batch(sentences, width=None):
@@ -176,9 +177,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator):
     torch.testing.assert_close(loss.total.detach(), total)
 
 
-def test_groups_are_those_the_zoo_names(row, model):
+def test_groups_are_those_the_row_names(row, model):
     groups = model.parameter_groups()
-    assert tuple(groups) == row.groups
+    assert tuple(groups) == row.optimised
     assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.parameters()}
 
 

@@ -118,7 +118,9 @@ def test_edits_out_of_its_reach_do_not(package: Path, file: str, old: str, new: 
 
 def test_the_judge_does_not_depend_on_the_models() -> None:
     """On this package itself: hours of judging outlive a change of a prior, and training depends on its own prior."""
-    reached = {entry: sources.reached([entry]) for entry in ("ldebm.evaluation.scores:judge_samples", "ldebm.zoo:vae")}
+    reached = {
+        entry: sources.reached([entry]) for entry in ("ldebm.evaluation.scores:judge_samples", "ldebm.rows.autoencoder")
+    }
     assert "ldebm.metrics.reverse_perplexity" in reached["ldebm.evaluation.scores:judge_samples"]
     assert "ldebm.models.priors" not in reached["ldebm.evaluation.scores:judge_samples"]
-    assert "ldebm.models.priors" in reached["ldebm.zoo:vae"]
+    assert "ldebm.models.priors" in reached["ldebm.rows.autoencoder"]

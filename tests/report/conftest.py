@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ldebm import config as parameters
+from ldebm import params as parameters
 from ldebm.config import Params
 from ldebm.data.corpus import tokenize
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from ldebm import config as params
+from ldebm import params
+from ldebm.build import build_model, load_model
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Corpus, tokenize
 from ldebm.data.grammar import write_corpus
@@ -16,7 +17,7 @@ from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training import trainer as trainer_module
-from ldebm.training.loop import build_model, load_model, train_model
+from ldebm.training.loop import train_model
 from ldebm.training.trainer import Trainer
 
 OVERLAY = """

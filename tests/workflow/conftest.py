@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ldebm.config import merge
+from ldebm.params import merge
 
 ROOT = Path(__file__).parents[2]
 CARRIED = (

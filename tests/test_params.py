@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ldebm import config as params
-from ldebm import zoo
+from ldebm import params, rows
 from ldebm.config import EpochTraining, PatienceTraining
 from ldebm.errors import UserError
 
@@ -54,15 +53,15 @@ def test_the_shipped_parameters_and_the_demo_are_valid() -> None:
     demo = params.load(ROOT / "params.yaml", ROOT / "workflow/demo.yaml")
     assert loaded.models.keys() == demo.models.keys() == set(loaded.models)
     assert demo.data.corpus == "grammar"
-    assert {block.row for block in loaded.models.values()} <= zoo.MODELS.keys()
+    assert {block.row for block in loaded.models.values()} <= rows.ROWS.keys()
 
 
 def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
-    """What a block holds, but for row and training, is what the builder is called with."""
+    """What a block holds, but for its training, is what the row's configuration holds."""
     loaded = params.validate(shipped, "params.yaml")
     for key, block in loaded.models.items():
-        assert block.arguments() == {
-            name: value for name, value in shipped["models"][key].items() if name not in ("row", "training")
+        assert block.model_dump(exclude={"training"}) == {
+            name: value for name, value in shipped["models"][key].items() if name != "training"
         }
     assert {type(block.training) for block in loaded.models.values()} == {EpochTraining, PatienceTraining}
 
@@ -130,7 +129,7 @@ def test_an_overlay_replaces_what_it_names_and_nothing_else(tmp_path: Path, ship
     expected = base.model_dump()
     expected["run"]["device"] = "cpu"
     assert laid.model_dump(exclude={"models"}) == {key: value for key, value in expected.items() if key != "models"}
-    assert laid.models["vae"].arguments() == {**base.models["vae"].arguments(), "latent_dim": 7}
+    assert laid.models["vae"].model_dump() == {**base.models["vae"].model_dump(), "latent_dim": 7}
     others = {key: block.model_dump() for key, block in base.models.items() if key != "vae"}
     assert {key: block.model_dump() for key, block in laid.models.items() if key != "vae"} == others
 

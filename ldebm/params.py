@@ -1,0 +1,122 @@
+"""Reads and validates params.yaml before any job starts; every mistake is one line with its path."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from ldebm import rows
+from ldebm.config import Params, RowConfig
+from ldebm.errors import UserError
+
+# Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
+CHOICES = ("corpus", "training")
+RESERVED = ("real", "test_set")
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def load(path: Path, overlay: Path | None = None) -> Params:
+    """Read and validate parameters.
+
+    An overlay's values replace those of `path`; its key `*` stands for every entry that has the keys
+    below it.
+
+    Raises:
+        UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong type.
+    """
+    raw = _read(path)
+    if overlay is not None:
+        raw = merge(raw, _read(overlay))
+    return validate(raw, str(path) if overlay is None else f"{path} with {overlay}")
+
+
+def validate(raw: Mapping[str, Any], origin: str) -> Params:
+    """Build `Params` from plain data; `origin` names the file in messages."""
+    try:
+        blocks = raw.get("models")
+        typed = {**raw, "models": _model_blocks(blocks)} if isinstance(blocks, Mapping) else dict(raw)
+        params = Params.model_validate(typed)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_line(error)}") from None
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
+    _check_together(params, origin)
+    return params
+
+
+def merge(base: Any, overlay: Any, *, known_only: bool = False) -> Any:
+    """`base` with the values of `overlay`; below a key `*` only keys that `base` has are replaced."""
+    if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
+        return overlay
+    merged = dict(base)
+    for key, value in overlay.items():
+        for name in list(base) if key == "*" else [key]:
+            if name in base:
+                merged[name] = merge(merged[name], value, known_only=known_only or key == "*")
+            elif not known_only:
+                merged[name] = value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name the parameter file with --params") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is no valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds no mapping; the keys {', '.join(Params.model_fields)} belong at its top")
+    return raw
+
+
+def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
+    return {str(key): _model_block(str(key), block) for key, block in blocks.items()}
+
+
+def _model_block(key: str, block: Any) -> RowConfig:
+    if not KEY.fullmatch(key) or key in RESERVED:
+        raise UserError(
+            f"models.{key}: the name cannot be used; use letters, digits, - and _, and none of {', '.join(RESERVED)}"
+        )
+    row = block.get("row") if isinstance(block, Mapping) else None
+    try:
+        config = rows.find(row).model_validate(block)
+    except ValidationError as error:
+        raise UserError(_first_line(error, f"models.{key}.")) from None
+    except UserError as error:
+        raise UserError(f"models.{key}.row: {error}") from None
+    _check_groups(key, config)
+    return config
+
+
+def _check_groups(key: str, config: RowConfig) -> None:
+    for name in ("learning_rate", "clip"):
+        given = getattr(config.training, name)
+        if set(given) != set(config.optimised):
+            raise UserError(
+                f"models.{key}.training.{name}: gives {', '.join(given)}; "
+                f"the row {config.name} has {', '.join(config.optimised)}"
+            )
+
+
+def _first_line(error: ValidationError, prefix: str = "") -> str:
+    """The most telling error: unknown keys first; of a choice, the alternative that went furthest."""
+    first = min(error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"])))
+    parts = [str(part) for part in first["loc"]]
+    path = prefix + ".".join(part for part, before in zip(parts, ["", *parts], strict=False) if before not in CHOICES)
+    reasons = {
+        "extra_forbidden": "unknown key; remove it or correct its name",
+        "missing": "missing; give it a value",
+    }
+    value = "" if first["type"] in reasons else f" (got {first['input']!r})"
+    return f"{path}: {reasons.get(first['type'], first['msg'])}{value}"
+
+
+def _check_together(params: Params, origin: str) -> None:
+    """What no single key can say."""
+    if len(set(params.seeds)) != len(params.seeds):
+        raise UserError(f"{origin}: seeds: {params.seeds} names a seed twice; remove the repetition")

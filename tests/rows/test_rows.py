@@ -1,0 +1,212 @@
+"""The rows as their users meet them: the published ones in their order, a row of one's own, and the list."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ldebm import params
+from ldebm.build import build_model
+from ldebm.errors import UserError
+from ldebm.models.networks import SentenceSize
+from ldebm.models.plans import shuffled
+from ldebm.report.models import models_table
+from ldebm.report.results import TEST_SET, published_table
+from ldebm.rows import ROWS
+
+ROOT = Path(__file__).parents[2]
+SIZE = SentenceSize(30, 12, 12, 0.3)
+
+
+@pytest.fixture
+def raw():
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def test_params_hold_every_published_row_in_the_published_order(raw):
+    rows = [block.row for block in params.validate(raw, "params.yaml").models.values()]
+    assert [TEST_SET, *rows] == list(published_table())
+    assert set(rows) == set(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("row", "terms"),
+    [
+        ("RNN-LM", set()),
+        ("AE", set()),
+        ("DAE", set()),
+        ("VAE", {"kl"}),
+        ("DVAE", {"kl"}),
+        ("DI-VAE", {"aggregate_kl"}),
+        ("SEMI-VAE", {"aggregate_kl", "information", "kl"}),
+        ("SEMI-VAE + I", {"aggregate_kl", "kl"}),
+        ("GM-VAE", {"aggregate_kl", "information", "averaged_kl", "dispersion"}),
+        ("DGM-VAE + I", {"aggregate_kl", "averaged_kl", "dispersion"}),
+        ("SVEBM", {"free_bits_kl", "contrast"}),
+        ("SVEBM-IB", {"free_bits_kl", "contrast", "symbol_information"}),
+        ("LDEBM w/o GC", {"negative_entropy", "prior_cross_entropy", "contrast", "symbol_information"}),
+        ("LDEBM", {"negative_entropy", "prior_cross_entropy", "contrast", "symbol_information", "pseudo_label"}),
+    ],
+)
+def test_the_objective_of_a_row_is_that_of_its_paper(row, terms, small_rows):
+    model = small_rows[row].build(SIZE)
+    assert {term.name for term in model.regularisers if term.weight(99_999, 100_000)} == terms
+
+
+def test_weights_of_the_published_objectives(raw):
+    """β of the GM and DGM rows, λ of SVEBM-IB, and LDEBM's 0.1, -0.05, 0.05, at full KL weight."""
+    late = params.merge(raw, {"models": {"*": {"kl_midpoint": -1e6}}})
+    blocks = params.validate(late, "params.yaml").models
+
+    def weights(key):
+        return {term.name: term.weight(99, 100) for term in blocks[key].build(SIZE).regularisers}
+
+    assert weights("gm_vae")["dispersion"] == pytest.approx(1)
+    assert weights("dgm_vae")["dispersion"] == pytest.approx(0.2)
+    assert weights("semi_vae") == pytest.approx({"aggregate_kl": 1, "information": 1, "kl": 1})
+    ib = {"free_bits_kl": 0.5, "contrast": 0.5, "symbol_information": -50}
+    assert weights("svebm_ib") == pytest.approx(ib)
+    gamma = dict.fromkeys(("negative_entropy", "prior_cross_entropy", "contrast"), 0.1)
+    assert weights("ldebm") == pytest.approx(gamma | {"symbol_information": -0.05, "pseudo_label": 0.05})
+
+
+@pytest.mark.parametrize("at", [0, 1, 999, 5000])
+def test_kl_weights_rise_with_the_step_as_published(raw, at):
+    """Logistic 0.0025, 2500 of every row but DI-VAE, whose weight is 1 from the start; written out here."""
+    blocks = params.validate(raw, "params.yaml").models
+    logistic = 0.0 if at == 0 else 1 / (1 + np.exp(-0.0025 * (at - 2500)))
+    for key in ("vae", "dvae", "semi_vae", "gm_vae", "dgm_vae_i"):
+        found = {term.name: term.weight(at, 100_000) for term in blocks[key].build(SIZE).regularisers}
+        own = {name: 0.2 if (key, name) == ("dgm_vae_i", "dispersion") else 1.0 for name in found}
+        assert found == pytest.approx({name: factor * logistic for name, factor in own.items()})
+    assert [term.weight(at, 100_000) for term in blocks["di_vae"].build(SIZE).regularisers] == [1.0]
+
+
+def test_samples_of_the_posterior_are_the_published_count(raw):
+    """20 of VAE, Semi-VAE and the GM family, else 1."""
+    blocks = params.validate(raw, "params.yaml").models
+    many = {"vae", "semi_vae", "semi_vae_i", "gm_vae", "gm_vae_i", "dgm_vae", "dgm_vae_i"}
+    assert {key for key, one in blocks.items() if one.build(SIZE).posterior_samples == 20} == many
+    assert {one.build(SIZE).posterior_samples for one in blocks.values()} == {1, 20}
+
+
+def test_initial_weights_are_the_published_ones(raw):
+    blocks = params.validate(params.merge(raw, {"models": {"*": {"energy_blocks": 2}}}), "params.yaml")
+    torch.manual_seed(1)
+    for key in ("rnn_lm", "svebm", "ldebm"):
+        assert max(p.abs().max().item() for p in build_model(blocks, key, 300).parameters()) <= 0.1
+    vae, gm = build_model(blocks, "vae", 300), build_model(blocks, "gm_vae", 300)
+    assert vae.encoder.embedding is vae.decoder.embedding
+    assert vae.decoder.embedding.weight.abs().max() <= 0.1
+    assert vae.encoder.forwards.weight_hh_l0.abs().max() <= 512**-0.5
+    assert gm.encoder.embedding.weight.std().item() == pytest.approx(1, abs=0.02)
+    assert gm.decoder.output is None
+    assert vae.decoder.output.bias is not None
+
+
+def test_networks_are_those_of_the_papers(small_rows):
+    """Tied or own output layer, one embedding or two, what of z the steps see, the encoder's activation."""
+    models = {name: row.build(SIZE) for name, row in small_rows.items()}
+    own = {name for name, model in models.items() if model.decoder.output is not None}
+    assert own == {"RNN-LM", "AE", "VAE"}
+    shared = {n for n, m in models.items() if m.encoder and m.encoder.embedding is m.decoder.embedding}
+    assert shared == {"AE", "VAE", "DAE", "DVAE", "DI-VAE", "SEMI-VAE", "SEMI-VAE + I"}
+    for name, model in models.items():
+        whole = model.decoder.initial.in_features if model.decoder.initial else 0
+        expected = small_rows[name].latent_dim if name.startswith("SEMI") else whole
+        assert model.decoder.step_dim == expected
+    activated = {n for n, m in models.items() if getattr(m.posterior, "activate", False)}
+    assert activated == {"LDEBM w/o GC", "LDEBM"}
+    assert {name for name, model in models.items() if not model.greedy} == {"RNN-LM"}
+    clustered = {n for n, m in models.items() if m.plan_epoch is not shuffled}
+    assert clustered == {"LDEBM"}
+
+
+def test_the_spectral_norm_is_settled(small_rows):
+    """At the start every normalised weight has a largest singular value near 1, by a full decomposition."""
+    torch.manual_seed(1)
+    network = small_rows["LDEBM"].build(SIZE).eval().prior.network
+    for layers in (network.latent_in, network.time_in, network.join, network.blocks, network.out):
+        for layer in layers:
+            assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=0.03)
+
+
+def test_labels_follow_the_parameters(raw):
+    """A changed factor shows in the list of rows; 0 takes the term out."""
+    raw["models"]["svebm"]["information_weight"] = 50.0
+    raw["models"]["gm_vae"]["information_weight"] = 0.0
+    lines = {line.split("|")[2].strip(): line for line in models_table(params.validate(raw, "p")).splitlines()}
+    assert "-50 symbol information" in lines["svebm"]
+    assert "information" not in lines["gm_vae"]
+    assert "0.2 dispersion" in lines["dgm_vae"]
+
+
+def test_rows_of_one_source_share_one_recipe(raw):
+    """The training of rows that were published together is the same, and so are sizes they share."""
+    blocks = params.validate(raw, "params.yaml").models
+    patient = [one.training for one in blocks.values() if one.training.stop == "patience"]
+    assert len(patient) == 12
+    assert all(one == patient[0] for one in patient)
+    for family in (("svebm", "svebm_ib"), ("ldebm_no_gc", "ldebm")):
+        assert len({str(blocks[key].training) for key in family}) == 1
+
+
+OWN = """
+from pydantic import PositiveInt
+from ldebm.config import RowConfig
+
+class Plain(RowConfig):
+    names = ("Plain",)
+    source = "this test"
+    latent_dim: PositiveInt
+
+    def build(self, size):
+        from ldebm.rows.autoencoder import AeRow
+        return AeRow(row="AE", latent_dim=self.latent_dim, training=self.training).build(size)
+
+NOT_A_ROW = 3
+"""
+
+
+def test_a_row_in_a_file_of_ones_own(raw, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_rows.py").write_text(OWN)
+    training = raw["models"]["vae"]["training"]
+    raw["models"]["mine"] = {"row": "my_rows.py:Plain", "latent_dim": 3, "training": training}
+    settings = params.validate(raw, "params.yaml")
+    assert settings.models["mine"].name == "Plain"
+    assert build_model(settings, "mine", 20).decoder.initial.in_features == 3
+    assert "| Plain " in models_table(settings)
+    raw["models"]["mine"]["latent_dim"] = -1
+    with pytest.raises(UserError, match=r"models\.mine\.latent_dim: .*greater than 0"):
+        params.validate(raw, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("my_rows.py:Missing", "defines no 'Missing'|defines no Missing"),
+        ("my_rows.py", "defines no 'name after the colon'"),
+        ("my_rows.py:NOT_A_ROW", "no subclass"),
+        ("absent.py:Plain", "is no Python file"),
+        ("broken.py:Plain", "fails when it is run: ZeroDivisionError"),
+        ("Plain", "known rows: RNN-LM"),
+    ],
+)
+def test_a_row_that_cannot_be_found_is_one_line(raw, tmp_path, monkeypatch, row, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_rows.py").write_text(OWN)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    raw["models"]["mine"] = {"row": row, "training": raw["models"]["vae"]["training"]}
+    with pytest.raises(UserError, match=rf"^params.yaml: models\.mine\.row: .*({said})") as caught:
+        params.validate(raw, "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_readme_lists_the_rows_as_they_are_composed(raw):
+    listed = models_table(params.validate(raw, "params.yaml"))
+    assert listed in (ROOT / "README.md").read_text(encoding="utf-8"), (
+        "paste the output of `ldebm models` into README.md"
+    )

@@ -47,15 +47,6 @@ def test_bfloat16_stays_near(inputs):
         assert (one - other).norm() < 0.02 * other.norm()
 
 
-@pytest.fixture(params=[True, False], ids=["flushed", "denormal"])
-def denormals(request):
-    """With denormal numbers flushed to 0 and not; afterwards as before."""
-    before = bool(torch.tensor([1e-20]) * 1e-20 == 0)
-    torch.set_flush_denormal(request.param)
-    yield
-    torch.set_flush_denormal(before)
-
-
 @pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("bound", [4096, 16])
 def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bound, monkeypatch):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from ldebm.errors import UserError
 from ldebm.metrics import JudgeSettings
@@ -52,6 +53,7 @@ class Training:
     rng: np.random.Generator  # lengths of the training sequences
     best: dict[str, Tensor]
     history: list[Epoch]
+    average: AveragedModel | None = None  # of the weights after every step since the switch to averaging
 
 
 def reverse_perplexity(
@@ -89,7 +91,7 @@ def reverse_perplexity(
 
     training = start(vocabulary_size, settings, seed, device)
     if saved is not None and saved.exists():
-        load(saved, training, settings, identity)
+        load(saved, training, identity)
     scored = copy.deepcopy(training.model)  # holds the weights that are being scored
     while len(training.history) < settings.epochs:
         epoch = one_epoch(training, scored, columns["training"], columns["validation"], settings)
@@ -142,12 +144,6 @@ def sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def averaged_sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
-    """SGD that also averages the weights over its steps, from its first on (Polyak and Juditsky 1992)."""
-    decay = settings.weight_decay
-    return torch.optim.ASGD(model.parameters(), settings.learning_rate, lambd=0.0, t0=0.0, weight_decay=decay)
-
-
 def one_epoch(training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: JudgeSettings) -> Epoch:
     """Trains over `train` (T, B), validates, keeps the best weights, switches the optimiser when due; the report."""
     began = time.perf_counter()
@@ -162,9 +158,9 @@ def one_epoch(training: Training, scored: AwdLstm, train: Tensor, valid: Tensor,
         )
     if all(loss < epoch["valid_loss"] for epoch in training.history):
         training.best = {name: weight.clone() for name, weight in scored.state_dict().items()}
-    kind = _kind(training.optimiser)
+    kind = "sgd" if training.average is None else "asgd"
     if kind == "sgd" and should_average([epoch["valid_loss"] for epoch in training.history], loss, settings.nonmono):
-        training.optimiser = averaged_sgd(training.model, settings)
+        training.average = AveragedModel(training.model)
     epoch = {
         "epoch": number,
         "train_loss": train_loss,
@@ -200,6 +196,8 @@ def learn(training: Training, columns: Tensor, settings: JudgeSettings) -> tuple
         # a long sequence is worth more steps, so it takes a larger one
         optimiser.param_groups[0]["lr"] = settings.learning_rate * length / settings.bptt
         optimiser.step()
+        if training.average is not None:
+            training.average.update_parameters(model)
         state = output.state
         total += nll.detach() * targets.numel()
         words += targets.numel()
@@ -223,10 +221,12 @@ def mean_nll(model: AwdLstm, columns: Tensor, chunk: int | None = None) -> float
 
 
 def weights_to_score(training: Training) -> dict[str, Tensor]:
-    """The current weights, or their average once the optimiser keeps one."""
-    if _kind(training.optimiser) == "sgd":
-        return training.model.state_dict()
-    return {name: training.optimiser.state[weight]["ax"] for name, weight in training.model.named_parameters()}
+    """The current weights, or their average once there is one.
+
+    Algorithm 1 of Merity et al. 2018. PyTorch's ASGD, which their code uses, takes each step with the rate of the
+    sequence before, and leaves the first step out of the mean.
+    """
+    return (training.model if training.average is None else training.average.module).state_dict()
 
 
 def save(path: Path, training: Training, identity: str) -> None:
@@ -235,11 +235,10 @@ def save(path: Path, training: Training, identity: str) -> None:
         "generator": training.generator.get_state(),
         **with_prefix("model", training.model.state_dict()),
         **with_prefix("best", training.best),
-        **with_prefix("optimiser", checkpoint.optimiser_tensors(training.optimiser)),
+        **with_prefix("average", training.average.state_dict() if training.average is not None else {}),
     }
     state = {
         "identity": identity,
-        "optimiser": _kind(training.optimiser),
         "rng": training.rng.bit_generator.state,
         "history": training.history,
     }
@@ -247,7 +246,7 @@ def save(path: Path, training: Training, identity: str) -> None:
     checkpoint.save(path, tensors, state)
 
 
-def load(path: Path, training: Training, settings: JudgeSettings, identity: str) -> None:
+def load(path: Path, training: Training, identity: str) -> None:
     """Puts `training` back to where `save` left it. Raises UserError when the file is damaged or from another judge."""
     tensors, state = checkpoint.load(path)
     if state["identity"] != identity:
@@ -257,13 +256,9 @@ def load(path: Path, training: Training, settings: JudgeSettings, identity: str)
     training.history = state["history"]
     training.model.load_state_dict(under_prefix("model", tensors))
     training.best = under_prefix("best", tensors)
-    if state["optimiser"] == "asgd":
-        training.optimiser = averaged_sgd(training.model, settings)
-    checkpoint.restore_optimiser(training.optimiser, under_prefix("optimiser", tensors))
-
-
-def _kind(optimiser: torch.optim.Optimizer) -> str:
-    return "asgd" if isinstance(optimiser, torch.optim.ASGD) else "sgd"
+    if average := under_prefix("average", tensors):
+        training.average = AveragedModel(training.model)
+        training.average.load_state_dict(average)
 
 
 def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, batch: int) -> Tensor:
@@ -285,7 +280,7 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
 
 def _signature(settings: JudgeSettings, seed: int, vocabulary_size: int, sentences: list[int]) -> str:
     values = {
-        "judge": "awd-lstm",
+        "judge": "awd-lstm-2",  # 1: averaged by PyTorch's ASGD
         **asdict(settings),
         "vocabulary": vocabulary_size,
         "sentences": "/".join(map(str, sentences)),

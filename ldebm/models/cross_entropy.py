@@ -1,4 +1,7 @@
-"""Cross-entropy of a linear layer over a large vocabulary, in few passes over the logits and in bounded memory."""
+"""Cross-entropy of a linear layer over a large vocabulary, in few passes over the logits and in bounded memory.
+
+PyTorch 2.13 has a `linear_cross_entropy` of its own; docs/performance.md says why it is not used.
+"""
 
 from typing import Any
 
@@ -9,12 +12,22 @@ from torch.utils.checkpoint import checkpoint
 
 KEPT = 4096  # rows whose probabilities are kept for the backward pass; more are done in pieces and computed again
 AT_ONCE = 512  # rows at a time where nothing is kept: their logits stay in the cache
+RARE = 80.0  # nats; probabilities soon below are denormal numbers, of few digits, or flushed to 0
 
 
 def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-    """-log softmax(states weight^T + bias)[targets], nats, under autocast in its type.
+    """-log softmax(states weight^T + bias)[targets], exact however unlikely the target is.
 
-    `states` (N, H), `weight` (V, H), `bias` (V,) or None, `targets` (N,). Returns (N,), float32. Memory does not grow with N V.
+    Memory does not grow with N V.
+
+    Args:
+        states: (N, H).
+        weight: (V, H).
+        bias: (V,) or None.
+        targets: (N,) column numbers.
+
+    Returns:
+        (N,) nats, float32; the logits are computed in autocast's type where it is enabled.
     """
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
@@ -45,11 +58,11 @@ def _forward(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tenso
     logits = functional.linear(states, weight, bias)
     probs = logits.softmax(1)
     nll = -probs.gather(1, targets[:, None])[:, 0].float().log()
-    if (
-        nll.is_cuda or nll.isinf().any()
-    ):  # a probability underflowed; on CUDA the question itself would make the host wait
+    # on CUDA the question itself would make the host wait
+    if nll.is_cuda or (nll > RARE).any():
         chosen = logits.gather(1, targets[:, None])[:, 0].float()
-        nll = torch.where(nll.isinf(), logits.amax(1).float() - probs.amax(1).float().log() - chosen, nll)
+        exact = logits.amax(1).float() - probs.amax(1).float().log() - chosen
+        nll = torch.where(nll > RARE, exact, nll)
     return nll, probs
 
 

@@ -231,7 +231,8 @@ class Mixture(Gaussian):
 
 def entropy(probs: Tensor) -> Tensor:
     """H(p) = -Σ p log p over the last axis, nats; 0 log 0 = 0."""
-    return -torch.special.xlogy(probs, probs).sum(-1)
+    tiny = torch.finfo(probs.dtype).tiny  # the gradient of p log p at an underflowed p is not a number
+    return -torch.special.xlogy(probs, probs.clamp_min(tiny)).sum(-1)
 
 
 def mutual_information(probs: Tensor) -> Tensor:

@@ -13,7 +13,13 @@ def constant(value: float) -> Schedule:
 
 def logistic(slope: float, midpoint: float) -> Schedule:
     """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0 (Bowman et al. 2016; Shi et al. 2020)."""
-    return lambda step, total: 1 / (1 + math.exp(-slope * (step - midpoint))) if step else 0.0
+
+    def weight(step: int, total: int) -> float:
+        x = slope * (step - midpoint)
+        # below -700 both are the same number, but exp(-x) is soon no float
+        return 0.0 if step == 0 else math.exp(x) if x < -700 else 1 / (1 + math.exp(-x))
+
+    return weight
 
 
 def cyclic(cycles: int, maximum: float, silent: float = 0.5, rise: float = 0.25) -> Schedule:

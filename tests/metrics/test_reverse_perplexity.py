@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch.optim.swa_utils import AveragedModel
 
 from ldebm.errors import UserError
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.awd_lstm import AwdLstm
 from ldebm.metrics.reverse_perplexity import (
     Judgement,
-    averaged_sgd,
     batchify,
     learn,
     mean_nll,
@@ -215,15 +215,31 @@ def test_the_step_grows_with_the_sequence() -> None:
     assert rates == pytest.approx([3 * sequence_length(rng, 10) / 10 for _ in rates])
 
 
-def test_averaged_weights_are_the_mean_over_steps() -> None:
-    training = start(VOCABULARY, SMALL, 5, torch.device("cpu"))
-    training.optimiser = averaged_sgd(training.model, SMALL)
-    steps: list[torch.Tensor] = []
-    training.optimiser.register_step_post_hook(lambda *_: steps.append(training.model.embedding.detach().clone()))
-    learn(training, batchify(stream(markov_sentences(60, 1), EOS), 4), SMALL)
-    # t0 = 0: the average starts with the second step
-    torch.testing.assert_close(weights_to_score(training)["embedding"], torch.stack(steps[1:]).mean(0))
-    assert torch.equal(training.model.embedding, steps[-1])
+@pytest.mark.parametrize("averaging", [False, True])
+def test_every_step_by_hand(averaging: bool) -> None:
+    """w ← w - rate (g + decay w) with the rate of the very sequence, and the mean of w over all steps."""
+    settings = replace(SMALL, weight_decay=0.01, clip=0.05)
+    training = start(VOCABULARY, settings, 5, torch.device("cpu"))
+    training.average = AveragedModel(training.model) if averaging else None
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # the embedding and its gradient before each step
+    weight = training.model.embedding
+
+    def note(*_: object) -> None:
+        assert weight.grad is not None
+        total = torch.stack([p.grad.norm() for p in training.model.parameters() if p.grad is not None]).norm()
+        assert total <= 0.05 * 1.0001
+        seen.append((weight.detach().clone(), weight.grad.clone()))
+
+    training.optimiser.register_step_pre_hook(note)
+    learn(training, batchify(stream(markov_sentences(60, 1), EOS), 4), settings)
+    rng = np.random.default_rng(5)
+    after = [*(w for w, _ in seen[1:]), weight.detach()]
+    for (before, gradient), found in zip(seen, after, strict=True):
+        rate = 3 * sequence_length(rng, 10) / 10
+        torch.testing.assert_close(found, before - rate * (gradient + 0.01 * before))
+    expected = torch.stack(after).mean(0) if averaging else weight.detach()
+    assert len(seen) > 5
+    torch.testing.assert_close(weights_to_score(training)["embedding"], expected)
 
 
 class StoppedError(Exception):

@@ -47,6 +47,32 @@ def test_bfloat16_stays_near(inputs):
         assert (one - other).norm() < 0.02 * other.norm()
 
 
+@pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
+@pytest.mark.parametrize("bound", [4096, 16])
+def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bound, monkeypatch):
+    """Logits 0, 1, …, 1, -x and a target at -x: any cost from 0 to 400 nats, in value and in gradient, is that of float64."""
+    monkeypatch.setattr(cross_entropy, "KEPT", bound)
+    monkeypatch.setattr(cross_entropy, "AT_ONCE", bound)
+    low = torch.cat([torch.arange(-8.0, 80, 8), torch.arange(80, 112, 0.5), torch.arange(112, 400, 16)])
+    logits = torch.ones(len(low), 300)
+    logits[:, 0], logits[:, -1] = 0, -low
+    targets, weights = torch.full((len(low),), 299), torch.linspace(-2, 2, len(low))
+
+    reference = logits.double().requires_grad_()
+    expected = -reference.log_softmax(1)[:, -1]
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), reference)
+    states, identity = logits.clone().requires_grad_(), torch.eye(300)  # so the states are the logits
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        nll = linear_cross_entropy(states, identity, None, targets)
+        (found,) = torch.autograd.grad((nll * weights).sum(), states)
+        with torch.no_grad():
+            alone = linear_cross_entropy(states, identity, None, targets)
+    assert nll.dtype == torch.float32
+    torch.testing.assert_close(nll.double(), expected.detach(), atol=error, rtol=1e-6)
+    torch.testing.assert_close(alone, nll, atol=0, rtol=1e-6)
+    torch.testing.assert_close(found.double(), wanted, atol=error, rtol=0)
+
+
 def test_a_hopeless_target_costs_what_it_should():
     """Logits 0, 0 and -500: the probability underflows, its logarithm must not."""
     nll = linear_cross_entropy(torch.tensor([[1.0]]), torch.tensor([[0.0], [0.0], [-500.0]]), None, torch.tensor([2]))

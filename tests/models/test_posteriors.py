@@ -87,3 +87,21 @@ def test_mutual_information_of_a_perfect_code_is_its_entropy():
     assert mutual_information(torch.eye(4)).item() == pytest.approx(math.log(4))
     assert mutual_information(torch.full((6, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
     assert entropy(torch.tensor([0.5, 0.5, 0.0])).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("term", [Categorical.information, Categorical.aggregate_kl, lambda q: q.kl_uniform().mean()])
+@pytest.mark.parametrize("low", [-60.0, -88.0, -95.0, -100.0, -1000.0])
+def test_information_and_kl_have_a_gradient_where_probabilities_underflow(denormals, term, low):
+    """Against float64 and log-probabilities: H = -Σ e^l l, with the gradient that calculus gives."""
+    logits = torch.tensor([[[0.0, low, low]], [[0.3, 0.0, low]]], requires_grad=True)
+    (found,) = torch.autograd.grad(term(Categorical(logits)), logits)
+    exact = logits.detach().double()
+    p = exact.log_softmax(-1).exp()
+    mean = p.mean(0)
+    by_p = {  # d/dp_k of Σ p log p is log p_k + 1; the constant falls out through the softmax
+        Categorical.information: (p.log() - mean.log()) / 2,
+        Categorical.aggregate_kl: mean.log().expand_as(p) / 2,
+    }.get(term, p.log() / 2)
+    by_p = torch.where(p > 0, by_p, 0)  # e^-1000 is 0 in float64 too
+    wanted = p * (by_p - (p * by_p).sum(-1, keepdim=True))
+    torch.testing.assert_close(found.double(), wanted, atol=1e-7, rtol=1e-5)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from ldebm.models.regularisers import Regulariser
@@ -8,6 +10,27 @@ def test_logistic(golden):
     case = golden["kl_weight"]["logistic"]
     weight = logistic(case["k"], case["x0"])
     assert [weight(step, 0) for step in case["step"]] == pytest.approx(case["weight"])
+
+
+@pytest.mark.parametrize(
+    ("slope", "midpoint", "step", "weight"),
+    [
+        (1.0, 1000.0, 0, 0.0),  # by definition
+        (1.0, 1000.0, 1, 0.0),  # e^-999 is no float
+        (1.0, 1000.0, 299, math.exp(-701)),
+        (1.0, 1000.0, 301, math.exp(-699)),
+        (1.0, 1000.0, 999, 1 / (1 + math.e)),
+        (1.0, 1000.0, 1000, 0.5),
+        (1.0, 1000.0, 1002, math.e**2 / (1 + math.e**2)),
+        (1.0, 1000.0, 100_000, 1.0),
+        (-1.0, 1000.0, 1, 1.0),
+        (-1.0, 1000.0, 100_000, 0.0),
+        (0.0025, 2500.0, 0, 0.0),
+        (0.0025, 2500.0, 2900, math.e / (1 + math.e)),
+    ],
+)
+def test_logistic_by_hand(slope, midpoint, step, weight):
+    assert logistic(slope, midpoint)(step, 0) == pytest.approx(weight, rel=1e-12, abs=0)
 
 
 def test_cyclic(golden):

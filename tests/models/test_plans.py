@@ -71,3 +71,20 @@ def test_buckets_hold_similar_lengths_and_lose_nothing(rng):
 
 def test_a_bucket_of_one_batch_changes_nothing(rng):
     assert list(bucketed(rng.integers(1, 9, 7), 2, 1, rng)) == list(range(7))
+
+
+def test_k_means_starts_from_one_random_choice_of_points(rng):
+    """Lloyd's algorithm written out, from points drawn as scikit-learn's `init="random"` draws them."""
+    points = rng.normal(size=(300, 5))
+    centred = points - points.mean(0)
+    u, _, _ = np.linalg.svd(centred, full_matrices=False)
+    directions = u[:, :3] / np.linalg.norm(u[:, :3], axis=1, keepdims=True)
+    random = np.random.RandomState(0)
+    centres = directions[random.choice(300, size=7, replace=False, p=np.full(300, 1 / 300))]
+    for _ in range(20):
+        nearest = ((directions[:, None] - centres) ** 2).sum(-1).argmin(1)
+        centres = np.stack([directions[nearest == k].mean(0) for k in range(7)])
+    by_hand = ((directions[:, None] - centres) ** 2).sum(-1).argmin(1)
+    found = cluster(points, 7, 3, 20, seed=0)
+    # k-means++ from the same seed ends elsewhere; rounding may move a point on a border
+    assert (by_hand == found).mean() > 0.99

@@ -16,13 +16,10 @@ def models_table(params: Params) -> str:
 
 
 def _lines(params: Params) -> Iterator[tuple[str | int, ...]]:
-    import torch
-
     from ldebm.build import build_model
 
     for key, row in params.models.items():
-        with torch.device("meta"):  # without memory for the weights
-            model = build_model(params, key, PTB_TYPES)
+        model = build_model(params, key, PTB_TYPES)
         terms = ", ".join(one.label for one in model.regularisers) or "-"
         weights = sum(parameter.numel() for parameter in model.parameters())
         yield row.name, key, model.posterior.label, model.prior.label, terms, weights, row.source

@@ -67,14 +67,23 @@ class Bench:
     @classmethod
     def open(cls, options: dict[str, Any]) -> "Bench":
         """Read parameters and corpus and set up this process; `options` are the command line's, plain values."""
-        loaded = parameters.load(Path(options["params"]), Path(options["overlay"]) if options["overlay"] else None)
-        run = loaded.run.model_copy(update={"device": options["device"], "precision": options["precision"]})
+        loaded = parameters.load(
+            Path(options["params"]), Path(options["overlay"]) if options["overlay"] else None
+        )
+        run = loaded.run.model_copy(
+            update={"device": options["device"], "precision": options["precision"]}
+        )
         device = devices.choose(options["device"])
         devices.prepare(device)
         if options["threads"]:
             torch.set_num_threads(options["threads"])
         torch.manual_seed(SEED)
-        return cls(loaded.model_copy(update={"run": run}), Corpus.open(Path(options["corpus"])), device, options)
+        return cls(
+            loaded.model_copy(update={"run": run}),
+            Corpus.open(Path(options["corpus"])),
+            device,
+            options,
+        )
 
     @property
     def max_tokens(self) -> int:
@@ -98,17 +107,29 @@ class Bench:
         run()
         repeats = [_timed(run, self.device) for _ in range(self.options["repeats"])]
         each = sorted(seconds / done.units for seconds, done in repeats)
-        seconds, done = min(repeats, key=lambda one: abs(one[0] / one[1].units - each[len(each) // 2]))
+        seconds, done = min(
+            repeats, key=lambda one: abs(one[0] / one[1].units - each[len(each) // 2])
+        )
         rates = (done.tokens / seconds, 2 * done.macs / seconds)
         return Figures(seconds / done.units, each[0], each[-1], *rates, peak_memory(self.device))
 
-    def trainer(self, key: str, batch: int, samples: int, bucket: int, vocabulary: int | None = None) -> Trainer:
+    def trainer(
+        self, key: str, batch: int, samples: int, bucket: int, vocabulary: int | None = None
+    ) -> Trainer:
         """A trainer of `models.<key>` whose epoch is planned: PLANNED batches at most, with drawn labels, so that no step waits for a clustering."""
-        training = self.params.models[key].training.model_copy(update={"batch": batch, "bucket": bucket})
+        training = self.params.models[key].training.model_copy(
+            update={"batch": batch, "bucket": bucket}
+        )
         model = self.model(key, vocabulary)
         model.posterior_samples = samples
         trainer = Trainer(
-            model, self.corpus, training, seed=SEED, max_tokens=self.max_tokens, device=self.device, work=Path()
+            model,
+            self.corpus,
+            training,
+            seed=SEED,
+            max_tokens=self.max_tokens,
+            device=self.device,
+            work=Path(),
         )
         rng = np.random.default_rng(SEED)
         order = rng.permutation(len(self.corpus.train))[: PLANNED * batch]
@@ -126,7 +147,9 @@ class Bench:
         assert trainer.plan is not None
         batch, samples = trainer.training.batch, trainer.model.posterior_samples
         words = self.kept(trainer.plan.order)
-        batches = [words[start : start + batch] + 1 for start in range(0, len(words), batch)]  # tokens of each sentence
+        batches = [
+            words[start : start + batch] + 1 for start in range(0, len(words), batch)
+        ]  # tokens of each sentence
         chosen = spread(np.array([sentences.mean() for sentences in batches]), count)
         macs = sum(training_macs(trainer.model, batches[place], samples) for place in chosen)
         tokens = sum(int(batches[place].sum()) for place in chosen)
@@ -166,12 +189,16 @@ def peak_memory(device: torch.device) -> int:
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def spread(values: np.ndarray, count: int) -> np.ndarray:
     """Places of the `count` values in the middle of `count` equal shares of the sorted ones: few that stand for all."""
-    return np.argsort(values, kind="stable")[((np.arange(count) + 0.5) / count * len(values)).astype(int)]
+    return np.argsort(values, kind="stable")[
+        ((np.arange(count) + 0.5) / count * len(values)).astype(int)
+    ]
 
 
 @contextlib.contextmanager
@@ -195,13 +222,17 @@ def texts(folder: Path) -> dict[str, Path]:
         paths = {split: (folder / f"{prefix}{split}.txt").resolve() for split in SPLITS}
         if all(path.exists() for path in paths.values()):
             return paths
-    raise UserError(f"{folder}: holds no train.txt, valid.txt, test.txt (or ptb.*.txt); name such a folder by --corpus")
+    raise UserError(
+        f"{folder}: holds no train.txt, valid.txt, test.txt (or ptb.*.txt); name such a folder by --corpus"
+    )
 
 
 def parser(description: str | None, corpus: str) -> argparse.ArgumentParser:
     """Options of both benchmarks."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--corpus", type=str, default=str(ROOT / corpus), help="folder with {train,valid,test}.txt")
+    made.add_argument(
+        "--corpus", type=str, default=str(ROOT / corpus), help="folder with {train,valid,test}.txt"
+    )
     made.add_argument("--params", default=str(ROOT / "params.yaml"))
     made.add_argument("--overlay", help="a file laid over the parameters, as for `ldebm`")
     made.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -209,17 +240,27 @@ def parser(description: str | None, corpus: str) -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, help="threads of PyTorch on a CPU")
     made.add_argument("--batch", type=int, default=128, help="sentences of a training step")
     made.add_argument("--json", type=Path, help="also write the figures to this file")
-    made.add_argument("--one-process", action="store_true", help="start no process a row; memory is then no row's own")
-    made.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)  # options of a fresh process
+    made.add_argument(
+        "--one-process",
+        action="store_true",
+        help="start no process a row; memory is then no row's own",
+    )
+    made.add_argument(
+        "--worker", type=json.loads, help=argparse.SUPPRESS
+    )  # options of a fresh process
     return made
 
 
 def options_of(arguments: argparse.Namespace, **changed: Any) -> dict[str, Any]:
     """The command line as plain values, `changed` replacing some."""
-    return {name: value for name, value in vars(arguments).items() if name not in ("json", "worker")} | changed
+    return {
+        name: value for name, value in vars(arguments).items() if name not in ("json", "worker")
+    } | changed
 
 
-def run_one(work: Callable[[dict[str, Any]], dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+def run_one(
+    work: Callable[[dict[str, Any]], dict[str, Any]], options: dict[str, Any]
+) -> dict[str, Any]:
     """What `work` makes of `options`, in a fresh process unless one process is asked for, so that peak memory is its own."""
     if options["one_process"]:
         return work(options)
@@ -265,6 +306,12 @@ def machine(threads: int | None, device: str) -> str:
     devices.prepare(chosen := devices.choose(device))
     torch.set_num_threads(threads or torch.get_num_threads())
     info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    processor = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+    names = (
+        [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    processor = (
+        names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+    )
     return f"{processor}; {devices.describe(chosen)}; PyTorch {torch.__version__}"

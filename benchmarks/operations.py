@@ -9,12 +9,16 @@ from ldebm.models.sentence import SentenceModel
 
 def matrix_size(*modules: nn.Module) -> int:
     """Entries of the weight matrices of recurrent layers: their multiply-adds a token."""
-    return sum(w.numel() for module in modules for w in module.parameters(recurse=False) if w.dim() == 2)
+    return sum(
+        w.numel() for module in modules for w in module.parameters(recurse=False) if w.dim() == 2
+    )
 
 
 def encoder_macs(model: SentenceModel) -> int:
     """Multiply-adds a token read, forward."""
-    return matrix_size(*(module for module in model.encoder.modules() if isinstance(module, nn.GRU)))
+    return matrix_size(
+        *(module for module in model.encoder.modules() if isinstance(module, nn.GRU))
+    )
 
 
 def logits_macs(model: SentenceModel) -> int:
@@ -31,7 +35,11 @@ def energy_macs(model: SentenceModel) -> int:
     """Multiply-adds of f(z, t), forward, without the level embedding (a few rows a batch); 0 for a prior without a network."""
     network = getattr(model.prior, "network", None)
     layers = [] if network is None else list(network.named_modules())
-    linear = [layer for name, layer in layers if isinstance(layer, nn.Linear) and not name.startswith("time_in")]
+    linear = [
+        layer
+        for name, layer in layers
+        if isinstance(layer, nn.Linear) and not name.startswith("time_in")
+    ]
     return sum(layer.in_features * layer.out_features for layer in linear)
 
 
@@ -50,7 +58,11 @@ def terms_macs(model: SentenceModel) -> int:
 
 def training_macs(model: SentenceModel, lengths: np.ndarray, samples: int) -> int:
     """Multiply-adds of a training step on sentences of `lengths` tokens: three times the forward ones, at real tokens only."""
-    read, written, latents = int((lengths + 1).sum()), samples * int(lengths.sum()), samples * len(lengths)
+    read, written, latents = (
+        int((lengths + 1).sum()),
+        samples * int(lengths.sum()),
+        samples * len(lengths),
+    )
     sentence = 3 * (read * encoder_macs(model) + written * decoder_macs(model))
     return sentence + latents * (2 * chain_macs(model) + terms_macs(model))
 
@@ -58,4 +70,6 @@ def training_macs(model: SentenceModel, lengths: np.ndarray, samples: int) -> in
 def output_layer(model: SentenceModel) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Weight and bias of the logits."""
     output = model.decoder.output
-    return (model.decoder.embedding.weight, None) if output is None else (output.weight, output.bias)
+    return (
+        (model.decoder.embedding.weight, None) if output is None else (output.weight, output.bias)
+    )

@@ -42,14 +42,19 @@ def tokenise(options: dict[str, Any]) -> Point:
     folder = Path(options["repeated"])
     began = time.perf_counter()
     tokenize(folder / "raw", folder / "tokens", None)
-    return {"tokenise, s": time.perf_counter() - began, "tokenise, peak MB": _megabytes(torch.device("cpu"))}
+    return {
+        "tokenise, s": time.perf_counter() - began,
+        "tokenise, peak MB": _megabytes(torch.device("cpu")),
+    }
 
 
 def steps(options: dict[str, Any]) -> Point:
     """A fixed number of training steps on the repeated corpus."""
     bench = Bench.open(options)
     trainer = bench.trainer("di_vae", options["batch"], 1, PLANNED)
-    return _seconds_and_memory(f"{options['steps']} DI-VAE steps", bench, bench.steps(trainer, options["steps"]))
+    return _seconds_and_memory(
+        f"{options['steps']} DI-VAE steps", bench, bench.steps(trainer, options["steps"])
+    )
 
 
 def plan(options: dict[str, Any]) -> Point:
@@ -69,7 +74,9 @@ def vocabulary(options: dict[str, Any]) -> Point:
     limited = Split(np.minimum(train.tokens, types - 1), train.offsets)
     bench = replace(bench, corpus=replace(bench.corpus, train=limited))
     trainer = bench.trainer("di_vae", options["batch"], 1, PLANNED, types)
-    return _seconds_and_memory(f"{options['steps']} DI-VAE steps", bench, bench.steps(trainer, options["steps"]))
+    return _seconds_and_memory(
+        f"{options['steps']} DI-VAE steps", bench, bench.steps(trainer, options["steps"])
+    )
 
 
 def likelihood(options: dict[str, Any]) -> Point:
@@ -91,11 +98,14 @@ def posterior_samples(options: dict[str, Any]) -> Point:
     """A VAE's training steps with several posterior samples a sentence."""
     bench = Bench.open(options)
     trainer = bench.trainer("vae", SAMPLE_BATCH, options["size"], 1)
-    return _seconds_and_memory(f"{options['steps']} VAE steps", bench, bench.steps(trainer, options["steps"]))
+    return _seconds_and_memory(
+        f"{options['steps']} VAE steps", bench, bench.steps(trainer, options["steps"])
+    )
 
 
 WORK: dict[str, Callable[[dict[str, Any]], Point]] = {
-    work.__name__: work for work in (tokenise, steps, plan, vocabulary, likelihood, posterior_samples)
+    work.__name__: work
+    for work in (tokenise, steps, plan, vocabulary, likelihood, posterior_samples)
 }
 
 
@@ -121,7 +131,9 @@ def corpus_point(options: dict[str, Any]) -> Point:
         repeated = options | {"repeated": temporary}
         point = run_one(work, repeated | {"work": "tokenise"})
         for name in ("steps", "plan"):
-            point |= run_one(work, repeated | {"work": name, "corpus": str(Path(temporary, "tokens"))})
+            point |= run_one(
+                work, repeated | {"work": name, "corpus": str(Path(temporary, "tokens"))}
+            )
     return point
 
 
@@ -144,7 +156,10 @@ def table(title: str, sizes: list[int], measure: Callable[[int], Point]) -> dict
     """Measure every size; print a row a quantity, with its slope."""
     points = [measure(size) for size in sizes]
     found = {name: [point[name] for point in points] for name in points[0]}
-    lines = [[name, *map(number, values), f"{slope(sizes, values):.2f}"] for name, values in found.items()]
+    lines = [
+        [name, *map(number, values), f"{slope(sizes, values):.2f}"]
+        for name, values in found.items()
+    ]
     print(markdown([title, *(f"{size:,}" for size in sizes), "slope"], lines) + "\n", flush=True)
     return {"sizes": sizes, **found}
 
@@ -157,20 +172,30 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     options = options_of(arguments)
     if "corpus" in wanted:
         found["corpus"] = table(
-            "times the training text", arguments.sizes, lambda size: corpus_point(options | {"size": size})
+            "times the training text",
+            arguments.sizes,
+            lambda size: corpus_point(options | {"size": size}),
         )
     with tokenised(Path(arguments.corpus)) as tokens:
 
         def measure(name: str) -> Callable[[int], Point]:
-            return lambda size: run_one(work, options | {"work": name, "size": size, "corpus": str(tokens)})
+            return lambda size: run_one(
+                work, options | {"work": name, "size": size, "corpus": str(tokens)}
+            )
 
         if "vocabulary" in wanted:
             found["vocabulary"] = table("word types", arguments.types, measure("vocabulary"))
         if "samples" in wanted:
             title = f"posterior samples, batch {SAMPLE_BATCH}"
-            found["likelihood_samples"] = table("importance samples", arguments.draws, measure("likelihood"))
-            found["posterior_samples"] = table(title, arguments.posterior, measure("posterior_samples"))
-    print("A slope of 1 is growth in proportion, of 0 none. Memory is the process's peak, PyTorch itself included.\n")
+            found["likelihood_samples"] = table(
+                "importance samples", arguments.draws, measure("likelihood")
+            )
+            found["posterior_samples"] = table(
+                title, arguments.posterior, measure("posterior_samples")
+            )
+    print(
+        "A slope of 1 is growth in proportion, of 0 none. Memory is the process's peak, PyTorch itself included.\n"
+    )
     return found
 
 
@@ -185,9 +210,15 @@ def main() -> None:
     made.add_argument("--tables", default="corpus,vocabulary,samples")
     made.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     made.add_argument("--steps", type=int, default=10, help="training steps a repeat")
-    made.add_argument("--sizes", type=numbers, default=[1, 2, 4, 8], help="repetitions of the training text")
-    made.add_argument("--types", type=numbers, default=[2500, 5000, 10000, 20000], help="vocabulary sizes")
-    made.add_argument("--draws", type=numbers, default=[125, 250, 500, 1000], help="importance samples")
+    made.add_argument(
+        "--sizes", type=numbers, default=[1, 2, 4, 8], help="repetitions of the training text"
+    )
+    made.add_argument(
+        "--types", type=numbers, default=[2500, 5000, 10000, 20000], help="vocabulary sizes"
+    )
+    made.add_argument(
+        "--draws", type=numbers, default=[125, 250, 500, 1000], help="importance samples"
+    )
     made.add_argument("--posterior", type=numbers, default=[1, 5, 20], help="posterior samples")
     start(work, report, made.parse_args())
 

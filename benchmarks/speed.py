@@ -24,7 +24,14 @@ from common import (
     start,
     tokenised,
 )
-from operations import chain_macs, decoder_macs, encoder_macs, energy_macs, matrix_size, output_layer
+from operations import (
+    chain_macs,
+    decoder_macs,
+    encoder_macs,
+    energy_macs,
+    matrix_size,
+    output_layer,
+)
 from step_profile import profile
 
 from ldebm.data.batches import collate
@@ -53,7 +60,9 @@ class Row:
     published: float | None = None
 
 
-def training(key: str, samples: int, bucket: int, batch: int | None = None) -> Callable[[Bench], Run]:
+def training(
+    key: str, samples: int, bucket: int, batch: int | None = None
+) -> Callable[[Bench], Run]:
     """Training steps of `models.<key>`; a step is the unit."""
 
     def build(bench: Bench) -> Run:
@@ -69,17 +78,26 @@ def likelihood(key: str, estimator: str) -> Callable[[Bench], Run]:
     def build(bench: Bench) -> Run:
         model, settings, test = bench.model(key).eval(), bench.params.evaluation, bench.corpus.test
         chosen = spread(np.minimum(test.lengths, bench.max_tokens - 2), bench.options["sentences"])
-        batches = [collate(test, np.array([index]), bench.max_tokens, bench.device) for index in chosen]
-        draws, levels = settings.likelihood_samples, getattr(getattr(model.prior, "schedule", None), "levels", 0)
+        batches = [
+            collate(test, np.array([index]), bench.max_tokens, bench.device) for index in chosen
+        ]
+        draws, levels = (
+            settings.likelihood_samples,
+            getattr(getattr(model.prior, "schedule", None), "levels", 0),
+        )
         tokens = sum(int(batch.lengths.sum()) for batch in batches)
         read = (tokens + len(batches)) * encoder_macs(model)
-        macs = read + draws * (tokens * decoder_macs(model) + len(batches) * levels * energy_macs(model))
+        macs = read + draws * (
+            tokens * decoder_macs(model) + len(batches) * levels * energy_macs(model)
+        )
 
         @torch.no_grad()
         def run() -> Done:
             for batch, index in zip(batches, chosen, strict=True):
                 generator = sentence_generator(settings.seed, int(index))
-                estimators(model)[estimator](model, batch, draws, settings.likelihood_chunk, generator)
+                estimators(model)[estimator](
+                    model, batch, draws, settings.likelihood_chunk, generator
+                )
             return Done(len(batches), tokens, macs)
 
         return run
@@ -111,9 +129,13 @@ def reconstruction(bench: Bench) -> Run:
     read = int((np.minimum(part.lengths, bench.max_tokens - 2) + 2).sum())
 
     def run() -> Done:
-        texts = reconstructions(model, part, bench.corpus.vocabulary, bench.max_tokens, bench.device)
+        texts = reconstructions(
+            model, part, bench.corpus.vocabulary, bench.max_tokens, bench.device
+        )
         tokens = sum(min(len(text.split()) + 1, bench.max_tokens) for text in texts)
-        return Done(len(part) / len(test), tokens, read * encoder_macs(model) + tokens * decoder_macs(model))
+        return Done(
+            len(part) / len(test), tokens, read * encoder_macs(model) + tokens * decoder_macs(model)
+        )
 
     return run
 
@@ -139,9 +161,13 @@ def judge(bench: Bench) -> Run:
     """Training steps of the judge; a sequence of `judge.bptt` words in every column is the unit."""
     settings = bench.params.judge.model_dump(exclude={"seed", "train_sentences", "valid_sentences"})
     settings = JudgeSettings(**{**settings, "precision": bench.options["precision"]})
-    started = start_judge(len(bench.corpus.vocabulary), settings, bench.params.judge.seed, bench.device)
+    started = start_judge(
+        len(bench.corpus.vocabulary), settings, bench.params.judge.seed, bench.device
+    )
     wanted, train = settings.bptt * bench.options["steps"] + 2, bench.corpus.train
-    sentences = [train[i] for i in range(min(len(train), wanted * settings.batch))]  # none is shorter than </s>
+    sentences = [
+        train[i] for i in range(min(len(train), wanted * settings.batch))
+    ]  # none is shorter than </s>
     columns = batchify(stream(sentences, EOS), settings.batch)[:wanted].to(bench.device)
     each = matrix_size(*started.model.layers) + started.model.embedding.numel()
 
@@ -166,16 +192,30 @@ def product(bench: Bench) -> Run:
 
 
 ROWS = {
-    "ldebm_bucketed": Row("LDEBM training step, batches of similar length", training("ldebm", 1, PLANNED), 21.5),
+    "ldebm_bucketed": Row(
+        "LDEBM training step, batches of similar length", training("ldebm", 1, PLANNED), 21.5
+    ),
     "ldebm_plain": Row("LDEBM training step, plain batches", training("ldebm", 1, 1), 21.5),
-    "di_vae": Row("DI-VAE training step, batches of similar length", training("di_vae", 1, PLANNED), 1.59),
-    "gm_vae": Row("GM-VAE training step, the same, 1 posterior sample", training("gm_vae", 1, PLANNED), 1.60),
+    "di_vae": Row(
+        "DI-VAE training step, batches of similar length", training("di_vae", 1, PLANNED), 1.59
+    ),
+    "gm_vae": Row(
+        "GM-VAE training step, the same, 1 posterior sample", training("gm_vae", 1, PLANNED), 1.60
+    ),
     "vae": Row("VAE training step, the same, 1 posterior sample", training("vae", 1, PLANNED)),
-    "vae_20": Row("VAE training step, batch 30, 20 posterior samples, plain", training("vae", 20, 1, 30)),
+    "vae_20": Row(
+        "VAE training step, batch 30, 20 posterior samples, plain", training("vae", 20, 1, 30)
+    ),
     "nll_vae": Row("NLL of a sentence, VAE", likelihood("vae", "nll"), 1.91),
-    "nll_ldebm": Row("NLL of a sentence, LDEBM, published estimator", likelihood("ldebm", "nll_published"), 1.91),
-    "samples": Row("46,000 samples, decoding included", partial(sampling, chain=True, decode=True), 1150),
-    "samples_chain": Row("– their latent vectors", partial(sampling, chain=True, decode=False), 644),
+    "nll_ldebm": Row(
+        "NLL of a sentence, LDEBM, published estimator", likelihood("ldebm", "nll_published"), 1.91
+    ),
+    "samples": Row(
+        "46,000 samples, decoding included", partial(sampling, chain=True, decode=True), 1150
+    ),
+    "samples_chain": Row(
+        "– their latent vectors", partial(sampling, chain=True, decode=False), 644
+    ),
     "samples_decode": Row("– their decoding", partial(sampling, chain=False, decode=True), 506),
     "reconstruction": Row("greedy reconstruction of the test set", reconstruction, 147),
     "judge": Row("judge training step", judge),
@@ -198,9 +238,14 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
     everything: dict[str, Any] = {}
     with tokenised(Path(arguments.corpus)) as tokens:
         for precision in precisions:
-            options = options_of(arguments, corpus=str(tokens), precision=precision, profiled=None, row="peak")
+            options = options_of(
+                arguments, corpus=str(tokens), precision=precision, profiled=None, row="peak"
+            )
             peak = run_one(work, options)
-            print(f"{precision}: {peak['flops'] / 1e9:,.0f} GFLOP/s in products of square matrices\n", flush=True)
+            print(
+                f"{precision}: {peak['flops'] / 1e9:,.0f} GFLOP/s in products of square matrices\n",
+                flush=True,
+            )
             tables = profiles if arguments.profile else rows
             everything[precision] = {"peak": peak} | tables(options, peak["flops"])
     if not arguments.profile:
@@ -212,8 +257,19 @@ def rows(options: dict[str, Any], peak: float) -> dict[str, Any]:
     """Measure and print the rows asked for."""
     names = options["rows"].split(",") if options["rows"] else list(ROWS)
     figures = {name: run_one(work, options | {"row": name}) for name in names}
-    header = ["work", "seconds", "published code", "times as fast", "tokens/s", "peak memory, GB", "share of peak"]
-    print(markdown(header, [_line(ROWS[name], figures[name], peak) for name in names]) + "\n", flush=True)
+    header = [
+        "work",
+        "seconds",
+        "published code",
+        "times as fast",
+        "tokens/s",
+        "peak memory, GB",
+        "share of peak",
+    ]
+    print(
+        markdown(header, [_line(ROWS[name], figures[name], peak) for name in names]) + "\n",
+        flush=True,
+    )
     return figures
 
 
@@ -239,10 +295,20 @@ def profiles(options: dict[str, Any], peak: float) -> dict[str, Any]:
     for key, parts in found.items():
         whole = parts["step"]["seconds"]
         lines = [
-            [name, number(part["seconds"] * 1e3), f"{part['seconds'] / whole:.1%}", _share(part, peak)]
+            [
+                name,
+                number(part["seconds"] * 1e3),
+                f"{part['seconds'] / whole:.1%}",
+                _share(part, peak),
+            ]
             for name, part in parts.items()
         ]
-        print(markdown([f"{key}, batch {options['batch']}", "ms", "share of step", "share of peak"], lines) + "\n")
+        print(
+            markdown(
+                [f"{key}, batch {options['batch']}", "ms", "share of step", "share of peak"], lines
+            )
+            + "\n"
+        )
     return found
 
 
@@ -263,13 +329,22 @@ def main() -> None:
     made = parser(__doc__, "data/tokens")
     made.add_argument("--precision", default="float32", choices=[*PRECISIONS, "both"])
     made.add_argument("--rows", help=f"of {','.join(ROWS)}; default: all")
-    made.add_argument("--profile", action="store_true", help="where the time of a training step goes, instead")
-    made.add_argument("--model", help="a trained model's folder models/<key>/seed<n>, for sampling and reconstruction")
+    made.add_argument(
+        "--profile", action="store_true", help="where the time of a training step goes, instead"
+    )
+    made.add_argument(
+        "--model",
+        help="a trained model's folder models/<key>/seed<n>, for sampling and reconstruction",
+    )
     made.add_argument("--steps", type=int, default=10, help="training steps a repeat")
-    made.add_argument("--sentences", type=int, default=20, help="sentences whose likelihood a repeat estimates")
+    made.add_argument(
+        "--sentences", type=int, default=20, help="sentences whose likelihood a repeat estimates"
+    )
     made.add_argument("--samples", type=int, default=1000, help="samples a repeat draws")
     made.add_argument("--test", type=int, help="test sentences a repeat reconstructs; default: all")
-    made.add_argument("--product", type=int, help="rows of the matrices whose product sets the peak")
+    made.add_argument(
+        "--product", type=int, help="rows of the matrices whose product sets the peak"
+    )
     start(work, report, made.parse_args())
 
 

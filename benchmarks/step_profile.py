@@ -50,9 +50,13 @@ class Step:
     def cross_entropy(self) -> None:
         """The logits and the cross-entropy."""
         weight, bias = output_layer(self.model)
-        states = torch.randn(self.written, weight.shape[1], device=weight.device, requires_grad=True)
+        states = torch.randn(
+            self.written, weight.shape[1], device=weight.device, requires_grad=True
+        )
         targets = torch.arange(self.written, device=weight.device) % len(weight)
-        with torch.autocast(weight.device.type, torch.bfloat16, enabled=self.model.decoder.autocast):
+        with torch.autocast(
+            weight.device.type, torch.bfloat16, enabled=self.model.decoder.autocast
+        ):
             nll = linear_cross_entropy(states, weight, bias, targets)
         self.backward(nll.sum())
 
@@ -62,7 +66,9 @@ class Step:
         z = q.rsample(1, self.generator)
         draw = Draw(q, z.flatten(0, 1), self.model.prior, self.generator, self.batch.labels)
         weighted = [(one.weight(1, 100), one) for one in self.model.regularisers]
-        self.backward(z.sum() + sum(weight * one.term(draw).mean() for weight, one in weighted if weight))
+        self.backward(
+            z.sum() + sum(weight * one.term(draw).mean() for weight, one in weighted if weight)
+        )
 
     @torch.no_grad()
     def chains(self) -> None:
@@ -108,7 +114,9 @@ def part_seconds(bench: Bench, step: Step) -> dict[str, float]:
     def seconds(run: Callable[[], Any]) -> float:
         return bench.measure(lambda: (run(), Done(1))[1]).seconds
 
-    found = {"clipping and Adam": seconds(step.update)}  # first: it needs the gradients of a whole step
+    found = {
+        "clipping and Adam": seconds(step.update)
+    }  # first: it needs the gradients of a whole step
     found["batch assembly"] = seconds(step.trainer._batch)
     logits = seconds(step.cross_entropy)
     found |= {"encoder": seconds(step.encoder), "logits and cross-entropy": logits}

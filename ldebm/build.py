@@ -13,7 +13,9 @@ from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 
 
-def build_model(params: Params, key: str, vocabulary: int, precision: str = "float32") -> SentenceModel:
+def build_model(
+    params: Params, key: str, vocabulary: int, precision: str = "float32"
+) -> SentenceModel:
     """The model that the block `models.<key>` describes, with freshly drawn weights."""
     one = params.sentence_model
     size = SentenceSize(vocabulary, one.embedding, one.hidden, one.dropout, precision == "bfloat16")
@@ -22,7 +24,9 @@ def build_model(params: Params, key: str, vocabulary: int, precision: str = "flo
 
 def build(context: Context) -> SentenceModel:
     """The context's model with freshly drawn weights, on the CPU, in training mode."""
-    return build_model(context.params, context.key, len(context.corpus.vocabulary), context.precision)
+    return build_model(
+        context.params, context.key, len(context.corpus.vocabulary), context.precision
+    )
 
 
 def load(context: Context, folder: Path) -> SentenceModel:
@@ -32,7 +36,9 @@ def load(context: Context, folder: Path) -> SentenceModel:
     return model.to(context.device).eval()
 
 
-def load_model(params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device) -> SentenceModel:
+def load_model(
+    params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device
+) -> SentenceModel:
     """The trained model in `folder`, in evaluation mode."""
     precision = devices.precision(params.run.precision, device)
     built = build_model(params, model, len(corpus.vocabulary), precision)

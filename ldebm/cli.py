@@ -52,26 +52,37 @@ def build_parser() -> argparse.ArgumentParser:
     common = _common_options()
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    data = verbs.add_parser("data", help="get the corpus and encode it").add_subparsers(metavar="STEP", required=True)
-    data.add_parser("fetch", parents=[common], help="download, import or draw the raw text").set_defaults(run=_fetch)
-    data.add_parser("tokenize", parents=[common], help="vocabulary and token arrays from the raw text").set_defaults(
-        run=_tokenize
+    data = verbs.add_parser("data", help="get the corpus and encode it").add_subparsers(
+        metavar="STEP", required=True
     )
+    data.add_parser(
+        "fetch", parents=[common], help="download, import or draw the raw text"
+    ).set_defaults(run=_fetch)
+    data.add_parser(
+        "tokenize", parents=[common], help="vocabulary and token arrays from the raw text"
+    ).set_defaults(run=_tokenize)
     for verb, help_ in (
         ("train", "train a model"),
         ("sample", "draw sentences from a trained model"),
         ("judge", "reverse perplexity of a model's samples, or of 'real' text"),
         ("evaluate", "BLEU, word statistics and likelihood of a trained model"),
     ):
-        command = verbs.add_parser(verb, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}.")
-        command.add_argument("model", metavar="MODEL", help="a key under `models` in the parameters")
+        command = verbs.add_parser(
+            verb, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}."
+        )
         command.add_argument(
-            "--seed", type=int, metavar="N", help="one of `seeds` in the parameters, or another; default: each of them"
+            "model", metavar="MODEL", help="a key under `models` in the parameters"
+        )
+        command.add_argument(
+            "--seed",
+            type=int,
+            metavar="N",
+            help="one of `seeds` in the parameters, or another; default: each of them",
         )
         command.set_defaults(run=_model_verb, verb=verb)
-    verbs.add_parser("table", parents=[common], help="the table and its figures from everything above").set_defaults(
-        run=_table
-    )
+    verbs.add_parser(
+        "table", parents=[common], help="the table and its figures from everything above"
+    ).set_defaults(run=_table)
     verbs.add_parser(
         "models", parents=[common], help="the rows, what they are composed of, and their sizes"
     ).set_defaults(run=_models)
@@ -81,13 +92,21 @@ def build_parser() -> argparse.ArgumentParser:
 def _common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("project")
-    group.add_argument("--params", default="params.yaml", metavar="FILE", help="parameters (default: %(default)s)")
+    group.add_argument(
+        "--params", default="params.yaml", metavar="FILE", help="parameters (default: %(default)s)"
+    )
     group.add_argument("--overlay", metavar="FILE", help="parameters that replace some of those")
     group.add_argument(
-        "--root", default=".", metavar="FOLDER", help="where data and models are kept (default: %(default)s)"
+        "--root",
+        default=".",
+        metavar="FOLDER",
+        help="where data and models are kept (default: %(default)s)",
     )
     group.add_argument(
-        "--results", default="results", metavar="FOLDER", help="where the table goes (default: %(default)s)"
+        "--results",
+        default="results",
+        metavar="FOLDER",
+        help="where the table goes (default: %(default)s)",
     )
     return common
 

@@ -37,7 +37,9 @@ def validate(raw: Mapping[str, Any], origin: str) -> Params:
     """Build `Params` from plain data; `origin` names the file in messages."""
     try:
         blocks = raw.get("models")
-        typed = {**raw, "models": _model_blocks(blocks)} if isinstance(blocks, Mapping) else dict(raw)
+        typed = (
+            {**raw, "models": _model_blocks(blocks)} if isinstance(blocks, Mapping) else dict(raw)
+        )
         params = Params.model_validate(typed)
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_line(error)}") from None
@@ -65,11 +67,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name the parameter file with --params") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); name the parameter file with --params"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is no valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds no mapping; the keys {', '.join(Params.model_fields)} belong at its top")
+        raise UserError(
+            f"{path}: holds no mapping; the keys {', '.join(Params.model_fields)} belong at its top"
+        )
     return raw
 
 
@@ -105,9 +111,13 @@ def _check_groups(key: str, config: RowConfig) -> None:
 
 def _first_line(error: ValidationError, prefix: str = "") -> str:
     """The most telling error: unknown keys first; of a choice, the alternative that went furthest."""
-    first = min(error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"])))
+    first = min(
+        error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"]))
+    )
     parts = [str(part) for part in first["loc"]]
-    path = prefix + ".".join(part for part, before in zip(parts, ["", *parts], strict=False) if before not in CHOICES)
+    path = prefix + ".".join(
+        part for part, before in zip(parts, ["", *parts], strict=False) if before not in CHOICES
+    )
     reasons = {
         "extra_forbidden": "unknown key; remove it or correct its name",
         "missing": "missing; give it a value",
@@ -119,4 +129,6 @@ def _first_line(error: ValidationError, prefix: str = "") -> str:
 def _check_together(params: Params, origin: str) -> None:
     """What no single key can say."""
     if len(set(params.seeds)) != len(params.seeds):
-        raise UserError(f"{origin}: seeds: {params.seeds} names a seed twice; remove the repetition")
+        raise UserError(
+            f"{origin}: seeds: {params.seeds} names a seed twice; remove the repetition"
+        )

@@ -23,7 +23,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(PARAMS, tmp_path)
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("a cat sat\nthe cat ran\n")
-    (tmp_path / "own.yaml").write_text("data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt}}\n")
+    (tmp_path / "own.yaml").write_text(
+        "data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt}}\n"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -37,24 +39,35 @@ def imported_by(*arguments: str, folder: Path) -> set[str]:
         "print('modules:', *sys.modules, file=sys.stderr)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return HEAVY & set(run.stderr.rpartition("modules:")[2].split())
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "no-such-model"]])
-def test_nothing_heavy_is_imported_for_help_or_a_mistake(project: Path, arguments: list[str]) -> None:
+def test_nothing_heavy_is_imported_for_help_or_a_mistake(
+    project: Path, arguments: list[str]
+) -> None:
     assert imported_by(*arguments, folder=project) == set()
 
 
 def test_a_step_with_nothing_to_do_imports_nothing_heavy(project: Path) -> None:
-    commands = [["data", "fetch", "--overlay", "own.yaml"], ["data", "tokenize", "--overlay", "own.yaml"]]
+    commands = [
+        ["data", "fetch", "--overlay", "own.yaml"],
+        ["data", "tokenize", "--overlay", "own.yaml"],
+    ]
     for command in commands:
         assert cli.main(command) == 0
     assert [imported_by(*command, folder=project) for command in commands] == [set(), set()]
 
 
-def test_the_data_verbs_write_their_folders(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_data_verbs_write_their_folders(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for verb in ("fetch", "tokenize"):
         assert cli.main(["data", verb, "--overlay", "own.yaml", "--root", "elsewhere"]) == 0
     assert (project / "elsewhere/data/tokens/vocabulary.txt").read_text().split() == [
@@ -92,7 +105,9 @@ def test_a_mistake_is_one_line_and_status_2(
     assert said in error
 
 
-def test_models_that_cannot_name_a_folder_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_that_cannot_name_a_folder_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("\n  vae:", "\n  real:"))
     assert cli.main(["data", "fetch"]) == 2
@@ -106,11 +121,17 @@ def test_without_a_seed_every_seed_is_run(project: Path, monkeypatch: pytest.Mon
     cli.main(["train", "vae", "--overlay", "seeds.yaml"])
     cli.main(["judge", "vae", "--seed", "7"])
     cli.main(["judge", "real", "--overlay", "seeds.yaml"])
-    assert names == ["train vae seed 3", "train vae seed 5", "judge vae seed 7", "judge real seed 1"]
+    assert names == [
+        "train vae seed 3",
+        "train vae seed 5",
+        "judge vae seed 7",
+        "judge real seed 1",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
 def test_signals_end_the_work_with_a_word_on_what_is_kept(
     project: Path,
@@ -134,7 +155,10 @@ def test_where_the_device_and_the_source_of_the_data_do_not_matter(project: Path
 
         one = Project.load(overlay="overlay.yaml")
         return steps.canonical(
-            [steps.canonical(step.parameters) for step in (one.raw(), one.train("vae", 1), one.table())]
+            [
+                steps.canonical(step.parameters)
+                for step in (one.raw(), one.train("vae", 1), one.table())
+            ]
         )
 
     base = training("run: {device: auto}\n")
@@ -150,8 +174,14 @@ def test_only_its_own_slice_changes_a_step(project: Path) -> None:
 
     def slices(overlay: str) -> dict[str, str]:
         (project / "overlay.yaml").write_text(overlay)
-        found: dict[str, Step] = {step.name: step for step in Project.load(overlay="overlay.yaml").steps()}
-        of_interest = [name for name in found if name != "table" and name.split()[1:2] in ([], ["vae"], ["real"])]
+        found: dict[str, Step] = {
+            step.name: step for step in Project.load(overlay="overlay.yaml").steps()
+        }
+        of_interest = [
+            name
+            for name in found
+            if name != "table" and name.split()[1:2] in ([], ["vae"], ["real"])
+        ]
         return {name: steps.canonical(found[name].parameters) for name in of_interest}
 
     def changed(overlay: str) -> set[str]:

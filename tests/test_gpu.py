@@ -11,7 +11,10 @@ from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import sentence_generator
 from ldebm.rows import ROWS
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 SIZE = SentenceSize(vocabulary=40, embedding=16, hidden=16, dropout=0.0)
 TOKENS = [[BOS, 5, 6, 7, EOS, PAD], [BOS, 8, 9, 10, 11, EOS], [BOS, 12, EOS, PAD, PAD, PAD]]
 
@@ -31,7 +34,10 @@ def pair(request, small_rows):
 def test_validation_loss(pair):
     on_cpu, on_gpu, batch, moved = pair
     torch.testing.assert_close(
-        on_gpu.validation_loss(moved, 1).cpu(), on_cpu.validation_loss(batch, 1), rtol=1e-4, atol=1e-4
+        on_gpu.validation_loss(moved, 1).cpu(),
+        on_cpu.validation_loss(batch, 1),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
@@ -55,7 +61,12 @@ def test_a_training_step_and_samples(pair):
     _, model, _, batch = pair
     generator = torch.Generator("cuda").manual_seed(1)
     labels = torch.zeros(3, dtype=torch.long, device="cuda")
-    loss = model.train().loss(Batch(batch.tokens, batch.lengths, batch.indices, labels), 999, 1000, generator)
+    loss = model.train().loss(
+        Batch(batch.tokens, batch.lengths, batch.indices, labels), 999, 1000, generator
+    )
     loss.total.backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all()
+        for parameter in model.parameters()
+    )
     assert model.eval().sample(4, 8, generator).is_cuda

@@ -63,7 +63,10 @@ def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
         assert block.model_dump(exclude={"training"}) == {
             name: value for name, value in shipped["models"][key].items() if name != "training"
         }
-    assert {type(block.training) for block in loaded.models.values()} == {EpochTraining, PatienceTraining}
+    assert {type(block.training) for block in loaded.models.values()} == {
+        EpochTraining,
+        PatienceTraining,
+    }
 
 
 @pytest.mark.parametrize(
@@ -94,14 +97,24 @@ def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
         ("evaluation.likelihood_sentences", 0, ["evaluation.likelihood_sentences", "0"]),
     ],
 )
-def test_a_mistake_is_one_line_with_its_path(shipped: dict[str, Any], path: str, value: Any, said: list[str]) -> None:
+def test_a_mistake_is_one_line_with_its_path(
+    shipped: dict[str, Any], path: str, value: Any, said: list[str]
+) -> None:
     text = message(changed(shipped, path, value))
     assert text.startswith("params.yaml: ")
     assert [part for part in said if part not in text] == [], text
 
 
 @pytest.mark.parametrize(
-    "path", ["judge", "seeds", "models.vae.latent_dim", "models.vae.training", "models.vae.row", "judge.epochs"]
+    "path",
+    [
+        "judge",
+        "seeds",
+        "models.vae.latent_dim",
+        "models.vae.training",
+        "models.vae.row",
+        "judge.epochs",
+    ],
 )
 def test_a_missing_key_is_named(shipped: dict[str, Any], path: str) -> None:
     assert path in message(without(shipped, path))
@@ -123,12 +136,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         params.load(tmp_path / "list.yaml")
 
 
-def test_an_overlay_replaces_what_it_names_and_nothing_else(tmp_path: Path, shipped: dict[str, Any]) -> None:
+def test_an_overlay_replaces_what_it_names_and_nothing_else(
+    tmp_path: Path, shipped: dict[str, Any]
+) -> None:
     (tmp_path / "overlay.yaml").write_text("models: {vae: {latent_dim: 7}}\nrun: {device: cpu}\n")
-    base, laid = params.load(ROOT / "params.yaml"), params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+    base, laid = (
+        params.load(ROOT / "params.yaml"),
+        params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml"),
+    )
     expected = base.model_dump()
     expected["run"]["device"] = "cpu"
-    assert laid.model_dump(exclude={"models"}) == {key: value for key, value in expected.items() if key != "models"}
+    assert laid.model_dump(exclude={"models"}) == {
+        key: value for key, value in expected.items() if key != "models"
+    }
     assert laid.models["vae"].model_dump() == {**base.models["vae"].model_dump(), "latent_dim": 7}
     others = {key: block.model_dump() for key, block in base.models.items() if key != "vae"}
     assert {key: block.model_dump() for key, block in laid.models.items() if key != "vae"} == others
@@ -136,15 +156,25 @@ def test_an_overlay_replaces_what_it_names_and_nothing_else(tmp_path: Path, ship
 
 def test_an_overlay_with_a_mistake_names_both_files(tmp_path: Path) -> None:
     (tmp_path / "overlay.yaml").write_text("models: {vae: {latent: 7}}\n")
-    with pytest.raises(UserError, match=r"params.yaml with .*overlay.yaml: models.vae.latent: unknown key"):
+    with pytest.raises(
+        UserError, match=r"params.yaml with .*overlay.yaml: models.vae.latent: unknown key"
+    ):
         params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
 
 
 def test_a_star_stands_for_every_entry_that_has_the_key() -> None:
-    base = {"models": {"a": {"size": 1, "training": {"epochs": 5}}, "b": {"training": {"steps": 9}}}, "seeds": [1]}
-    overlay = {"models": {"*": {"size": 2, "training": {"epochs": 1}}, "a": {"new": 3}, "b": {"new": 3}}}
+    base = {
+        "models": {"a": {"size": 1, "training": {"epochs": 5}}, "b": {"training": {"steps": 9}}},
+        "seeds": [1],
+    }
+    overlay = {
+        "models": {"*": {"size": 2, "training": {"epochs": 1}}, "a": {"new": 3}, "b": {"new": 3}}
+    }
     assert params.merge(base, overlay) == {
-        "models": {"a": {"size": 2, "training": {"epochs": 1}, "new": 3}, "b": {"training": {"steps": 9}, "new": 3}},
+        "models": {
+            "a": {"size": 2, "training": {"epochs": 1}, "new": 3},
+            "b": {"training": {"steps": 9}, "new": 3},
+        },
         "seeds": [1],
     }
     assert base["models"]["a"]["size"] == 1  # the base itself is left alone

@@ -29,7 +29,11 @@ def cut(words: np.ndarray, max_tokens: int) -> np.ndarray:
 
 
 def collate(
-    split: Split, indices: Order, max_tokens: int, device: torch.device, labels: np.ndarray | None = None
+    split: Split,
+    indices: Order,
+    max_tokens: int,
+    device: torch.device,
+    labels: np.ndarray | None = None,
 ) -> Batch:
     """Cut, frame and pad the sentences `indices` of a split."""
     sentences = [cut(split[int(i)], max_tokens) for i in indices]

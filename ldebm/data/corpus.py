@@ -60,7 +60,9 @@ def _open_split(folder: Path, split: str) -> Split:
     tokens = _open_array(folder / f"{split}.tokens.npy")
     offsets = _open_array(folder / f"{split}.offsets.npy")
     if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(tokens):
-        raise UserError(f"{folder / split}.offsets.npy does not fit {split}.tokens.npy; run `ldebm data` again")
+        raise UserError(
+            f"{folder / split}.offsets.npy does not fit {split}.tokens.npy; run `ldebm data` again"
+        )
     return Split(tokens, offsets)
 
 
@@ -71,7 +73,9 @@ def _open_array(path: Path) -> NDArray[Any]:
         problem = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise UserError(f"{path} {problem}; run `ldebm data` again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
-        raise UserError(f"{path} is damaged: not a flat array of whole numbers; run `ldebm data` again")
+        raise UserError(
+            f"{path} is damaged: not a flat array of whole numbers; run `ldebm data` again"
+        )
     return array
 
 
@@ -107,11 +111,16 @@ def _count(path: Path) -> tuple[Counter[str], int]:
     return words, sentences
 
 
-def _write_split(path: Path, target: Path, vocabulary: Vocabulary, words: int, sentences: int) -> None:
+def _write_split(
+    path: Path, target: Path, vocabulary: Vocabulary, words: int, sentences: int
+) -> None:
     """Write {target}.tokens.npy (words,) and {target}.offsets.npy (sentences + 1,), chunk by chunk."""
     dtype = np.dtype(np.uint16 if len(vocabulary) <= 1 << 16 else np.int32)
     end = 0
-    with open(f"{target}.tokens.npy", "wb") as tokens, open(f"{target}.offsets.npy", "wb") as offsets:
+    with (
+        open(f"{target}.tokens.npy", "wb") as tokens,
+        open(f"{target}.offsets.npy", "wb") as offsets,
+    ):
         _write_header(tokens, dtype, words)
         _write_header(offsets, np.dtype(np.int64), sentences + 1)
         offsets.write(np.zeros(1, np.int64).tobytes())
@@ -126,7 +135,11 @@ def _write_split(path: Path, target: Path, vocabulary: Vocabulary, words: int, s
 
 def _write_header(file: BinaryIO, dtype: np.dtype[Any], length: int) -> None:
     """Begin a .npy file of `length` entries that are then appended as raw bytes."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (length,),
+    }
     np.lib.format.write_array_header_1_0(file, header)
 
 

@@ -114,7 +114,9 @@ def _copy(path: Path, target: Path, checksum: str) -> None:
         )
 
 
-def _download(urls: Sequence[str], target: Path, checksum: str, progress: bool, retries: Retries) -> None:
+def _download(
+    urls: Sequence[str], target: Path, checksum: str, progress: bool, retries: Retries
+) -> None:
     """Try every URL in turn, round after round, until one delivers the bytes of `checksum`; else raise UserError."""
     failures: dict[str, str] = {}
     for attempt in range(retries.rounds):
@@ -131,7 +133,9 @@ def _download(urls: Sequence[str], target: Path, checksum: str, progress: bool, 
     )
 
 
-def _download_once(url: str, target: Path, checksum: str, progress: bool, timeout: float) -> str | None:
+def _download_once(
+    url: str, target: Path, checksum: str, progress: bool, timeout: float
+) -> str | None:
     """Download, check and copy to `target`; returns None, or in a few words what went wrong."""
     import pooch  # slow to import, and not needed with local files
     from requests.exceptions import RequestException
@@ -139,8 +143,13 @@ def _download_once(url: str, target: Path, checksum: str, progress: bool, timeou
     downloader = pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 15, timeout=timeout)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = pooch.retrieve(url, f"sha256:{checksum}", fname=target.name, path=folder, downloader=downloader)
-        except (RequestException, ValueError) as error:  # ValueError: pooch's word for a wrong checksum
+            path = pooch.retrieve(
+                url, f"sha256:{checksum}", fname=target.name, path=folder, downloader=downloader
+            )
+        except (
+            RequestException,
+            ValueError,
+        ) as error:  # ValueError: pooch's word for a wrong checksum
             return _reason(error, timeout)
         shutil.copyfile(path, target)  # not moved: pooch's file is readable by its owner only
     return None

@@ -30,7 +30,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
             for number, line in enumerate(file, start=1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").split()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8") from error
+        raise UserError(
+            f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8"
+        ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 

@@ -51,12 +51,17 @@ class Grammar:
     def prior(self) -> dict[tuple[str, ...], float]:
         """The probability of every setting of the attributes."""
         settings = product(*(values.items() for values in self.attributes.values()))
-        return {tuple(value for value, _ in pairs): math.prod(p for _, p in pairs) for pairs in settings}
+        return {
+            tuple(value for value, _ in pairs): math.prod(p for _, p in pairs) for pairs in settings
+        }
 
     def sample(self, rng: np.random.Generator) -> Sentence:
         """Draw the attributes, then a sentence."""
         drawn = [_draw(values, rng) for values in self.attributes.values()]
-        return Sentence(tuple(self.rules.sample(_start(drawn), rng)), dict(zip(self.attributes, drawn, strict=True)))
+        return Sentence(
+            tuple(self.rules.sample(_start(drawn), rng)),
+            dict(zip(self.attributes, drawn, strict=True)),
+        )
 
     def joint(self, words: Sequence[str]) -> dict[tuple[str, ...], float]:
         """p(a, x) for every setting a under which the sentence can be derived."""
@@ -83,7 +88,9 @@ def write_corpus(out: Path, seed: int, sizes: Mapping[str, int]) -> None:
     """
     for split in SPLITS:
         if sizes.get(split, 0) < 1:
-            raise UserError(f"the grammar corpus needs at least one {split} sentence, not {sizes.get(split, 0)}")
+            raise UserError(
+                f"the grammar corpus needs at least one {split} sentence, not {sizes.get(split, 0)}"
+            )
     grammar = Grammar.default()
     with staged(out) as folder:
         for stream, split in enumerate(SPLITS):

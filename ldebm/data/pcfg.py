@@ -27,7 +27,9 @@ class Pcfg:
 
     def __init__(self, rules: Mapping[str, Sequence[Rule]]) -> None:
         self.rules = rules
-        self._cumulative = {left: list(accumulate(rule.probability for rule in rules[left])) for left in rules}
+        self._cumulative = {
+            left: list(accumulate(rule.probability for rule in rules[left])) for left in rules
+        }
 
     def sample(self, symbol: str, rng: np.random.Generator) -> list[str]:
         """The words of a random derivation from the symbol."""
@@ -66,7 +68,9 @@ class Pcfg:
         """For each nonterminal: the fewest and the most words it can derive."""
         lengths: dict[str, tuple[int, int]] = {}
         for left in self.bottom_up:
-            parts = [[lengths.get(part, (1, 1)) for part in rule.symbols] for rule in self.rules[left]]
+            parts = [
+                [lengths.get(part, (1, 1)) for part in rule.symbols] for rule in self.rules[left]
+            ]
             lengths[left] = (
                 min(sum(fewest for fewest, _ in rule) for rule in parts),
                 max(sum(most for _, most in rule) for rule in parts),
@@ -151,8 +155,12 @@ def read_rules(text: str, features: Mapping[str, Sequence[str]]) -> dict[str, li
             name = _bind(left, values, features)
             if name in rules:
                 raise ValueError(f"{name} has two rules")
-            rules[name] = _normalised([_alternative(part, values, features) for part in right.split(" | ")])
-    used = {part for alternatives in rules.values() for rule in alternatives for part in rule.symbols}
+            rules[name] = _normalised(
+                [_alternative(part, values, features) for part in right.split(" | ")]
+            )
+    used = {
+        part for alternatives in rules.values() for rule in alternatives for part in rule.symbols
+    }
     if undefined := sorted(part for part in used - rules.keys() if part[0].isupper()):
         raise ValueError(f"no rule for {', '.join(undefined)}")
     return rules
@@ -161,7 +169,10 @@ def read_rules(text: str, features: Mapping[str, Sequence[str]]) -> dict[str, li
 def _assignments(left: str, features: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """Every way to give values to the features in the brackets of a left side."""
     names = [name for name in re.findall(r"[\w]+", left.partition("[")[2]) if name in features]
-    return [dict(zip(names, values, strict=True)) for values in product(*(features[name] for name in names))]
+    return [
+        dict(zip(names, values, strict=True))
+        for values in product(*(features[name] for name in names))
+    ]
 
 
 def _bind(symbol: str, values: Mapping[str, str], features: Mapping[str, Sequence[str]]) -> str:
@@ -173,7 +184,9 @@ def _bind(symbol: str, values: Mapping[str, str], features: Mapping[str, Sequenc
     return f"{name}[{','.join(bound)}]" if bracket else name
 
 
-def _alternative(text: str, values: Mapping[str, str], features: Mapping[str, Sequence[str]]) -> Rule:
+def _alternative(
+    text: str, values: Mapping[str, str], features: Mapping[str, Sequence[str]]
+) -> Rule:
     """`Symbol word 3` as a rule of weight 3, not yet normalised."""
     *symbols, last = text.split()
     if not re.fullmatch(r"\d+(\.\d+)?", last):

@@ -26,7 +26,9 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if self.words[:3] != SPECIALS:
-            raise ValueError(f"a vocabulary begins with {' '.join(SPECIALS)}, not {' '.join(self.words[:3])}")
+            raise ValueError(
+                f"a vocabulary begins with {' '.join(SPECIALS)}, not {' '.join(self.words[:3])}"
+            )
         if len(self.ids) < len(self.words):
             repeated = next(word for word, count in Counter(self.words).items() if count > 1)
             raise ValueError(f"the word {repeated} stands twice")
@@ -37,7 +39,9 @@ class Vocabulary:
         return cls.from_counts(Counter(chain.from_iterable(sentences)), limit)
 
     @classmethod
-    def from_counts(cls, counts: Mapping[str, int], limit: int | None = None, unk: bool = False) -> "Vocabulary":
+    def from_counts(
+        cls, counts: Mapping[str, int], limit: int | None = None, unk: bool = False
+    ) -> "Vocabulary":
         """The types in `counts`, at most `limit` of them; <unk> is one of them if asked for or if any type is cut."""
         if limit is not None and limit < 1:
             raise UserError(f"the vocabulary limit is {limit}; it must be at least 1")
@@ -81,7 +85,9 @@ class Vocabulary:
         words = list(words)
         ids = [known.get(word, unk) for word in words]
         if -1 in ids:
-            raise UserError(f"the word {words[ids.index(-1)]!r} is not in the vocabulary, which has no {UNK}")
+            raise UserError(
+                f"the word {words[ids.index(-1)]!r} is not in the vocabulary, which has no {UNK}"
+            )
         return np.array(ids, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> list[str]:

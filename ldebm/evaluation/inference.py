@@ -34,7 +34,9 @@ def symbol_probs(
     return _of_every_sentence(model, split, max_tokens, device, read)
 
 
-def posterior_modes(model: SentenceModel, split: Split, max_tokens: int, device: torch.device) -> np.ndarray[Any, Any]:
+def posterior_modes(
+    model: SentenceModel, split: Split, max_tokens: int, device: torch.device
+) -> np.ndarray[Any, Any]:
     """The mode of q(z|x) of every sentence of a split, in evaluation mode: (N, D)."""
     modes = _of_every_sentence(model, split, max_tokens, device, lambda q: q.mode())
     assert modes is not None
@@ -64,13 +66,19 @@ def _of_every_sentence(
 
 
 def reconstructions(
-    model: SentenceModel, split: Split, vocabulary: Vocabulary, max_tokens: int, device: torch.device
+    model: SentenceModel,
+    split: Split,
+    vocabulary: Vocabulary,
+    max_tokens: int,
+    device: torch.device,
 ) -> list[str]:
     """Every sentence decoded greedily from the mode of its posterior, in the order of the split."""
     model.eval()
     texts = [""] * len(split)
     for batch in by_length(split, EVALUATION_BATCH, max_tokens, device):
-        for index, ids in zip(batch.indices, model.reconstruct(batch, max_tokens).tolist(), strict=True):
+        for index, ids in zip(
+            batch.indices, model.reconstruct(batch, max_tokens).tolist(), strict=True
+        ):
             texts[index] = " ".join(vocabulary.decode(ids))
     return texts
 
@@ -82,7 +90,11 @@ def cut_texts(split: Split, vocabulary: Vocabulary, max_tokens: int) -> Iterator
 
 
 def reconstruction_bleu(
-    model: SentenceModel, split: Split, vocabulary: Vocabulary, max_tokens: int, device: torch.device
+    model: SentenceModel,
+    split: Split,
+    vocabulary: Vocabulary,
+    max_tokens: int,
+    device: torch.device,
 ) -> float:
     """Corpus BLEU of the reconstructions against the cut sentences, percent."""
     texts = reconstructions(model, split, vocabulary, max_tokens, device)
@@ -90,7 +102,12 @@ def reconstruction_bleu(
 
 
 def samples(
-    model: SentenceModel, vocabulary: Vocabulary, count: int, batch: int, max_tokens: int, generator: torch.Generator
+    model: SentenceModel,
+    vocabulary: Vocabulary,
+    count: int,
+    batch: int,
+    max_tokens: int,
+    generator: torch.Generator,
 ) -> Iterator[str]:
     """`count` sentences drawn from the model, `batch` at a time."""
     model.eval()

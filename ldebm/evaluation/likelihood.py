@@ -43,7 +43,9 @@ def importance_sampled(
     return torch.cat(weights).logsumexp(0) - math.log(samples)
 
 
-def exact(model: SentenceModel, batch: Batch, samples: int, chunk: int, generator: torch.Generator) -> Tensor:
+def exact(
+    model: SentenceModel, batch: Batch, samples: int, chunk: int, generator: torch.Generator
+) -> Tensor:
     """log p(x) of a model without latent variables."""
     return -model.reconstruction(batch, model.encode(batch).mode()[None])[0, 0]
 

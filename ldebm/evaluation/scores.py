@@ -15,7 +15,13 @@ from ldebm.data.batches import collate
 from ldebm.data.corpus import Corpus, Split
 from ldebm.data.vocabulary import EOS
 from ldebm.errors import UserError
-from ldebm.evaluation.inference import cut_texts, posterior_modes, reconstructions, samples, symbol_probs
+from ldebm.evaluation.inference import (
+    cut_texts,
+    posterior_modes,
+    reconstructions,
+    samples,
+    symbol_probs,
+)
 from ldebm.evaluation.likelihood import estimators
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.bleu import corpus_bleu
@@ -25,24 +31,35 @@ from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.runtime import device as devices
 
 
-def sample_model(params: Params, model: str, seed: int, tokens: Path, model_dir: Path, work: Path, out: Path) -> None:
+def sample_model(
+    params: Params, model: str, seed: int, tokens: Path, model_dir: Path, work: Path, out: Path
+) -> None:
     """Draw `evaluation.samples` sentences into out/samples.txt, one a line."""
     corpus, device = _open(params, tokens)
     trained = load_model(params, model, corpus, model_dir, device)
     generator = torch.Generator(device).manual_seed(params.evaluation.seed + seed)
     settings = params.evaluation
     drawn = samples(
-        trained, corpus.vocabulary, settings.samples, settings.sample_batch, params.sentence_model.max_tokens, generator
+        trained,
+        corpus.vocabulary,
+        settings.samples,
+        settings.sample_batch,
+        params.sentence_model.max_tokens,
+        generator,
     )
     with (out / "samples.txt").open("w", encoding="utf-8") as file:
         file.writelines(f"{sentence}\n" for sentence in drawn)
 
 
-def judge_samples(params: Params, samples: Path | None, tokens: Path, work: Path, out: Path, tracker: Any) -> None:
+def judge_samples(
+    params: Params, samples: Path | None, tokens: Path, work: Path, out: Path, tracker: Any
+) -> None:
     """Reverse perplexity of sampled sentences, or of real training text where `samples` is None: scores.json and history.csv."""
     corpus, device = _open(params, tokens)
     settings = params.judge.model_dump()
-    seed, train_count, valid_count = (settings.pop(key) for key in ("seed", "train_sentences", "valid_sentences"))
+    seed, train_count, valid_count = (
+        settings.pop(key) for key in ("seed", "train_sentences", "valid_sentences")
+    )
     train, valid = _judged_text(corpus, samples, train_count, valid_count)
     judged = reverse_perplexity(
         train, valid, [np.asarray(words) for words in _all(corpus.test)], len(corpus.vocabulary), EOS, JudgeSettings(**settings), seed, device, work,
@@ -80,12 +97,20 @@ def evaluate_model(
     scores: dict[str, Any] = _word_scores(corpus, samples, params.judge.train_sentences)
     if trained.encoder is not None:
         texts = reconstructions(trained, corpus.test, corpus.vocabulary, max_tokens, device)
-        (out / "reconstructions.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-        scores |= {"bleu": corpus_bleu(texts, list(cut_texts(corpus.test, corpus.vocabulary, max_tokens))).score}
+        (out / "reconstructions.txt").write_text(
+            "".join(f"{text}\n" for text in texts), encoding="utf-8"
+        )
+        scores |= {
+            "bleu": corpus_bleu(
+                texts, list(cut_texts(corpus.test, corpus.vocabulary, max_tokens))
+            ).score
+        }
         _write_latents(out / "latents.npz", trained, corpus, max_tokens, device)
     scores |= likelihoods(trained, corpus.test, params.evaluation, max_tokens, device, work)
     _write_json(out / "scores.json", scores)
-    tracker.log_metrics({name: value for name, value in scores.items() if isinstance(value, float)}, step=0)
+    tracker.log_metrics(
+        {name: value for name, value in scores.items() if isinstance(value, float)}, step=0
+    )
 
 
 def _open(params: Params, tokens: Path) -> tuple[Corpus, torch.device]:
@@ -104,7 +129,10 @@ def _judged_text(
     """What the judge is trained and validated on: the first samples and the next ones, or real text."""
     if samples is None:
         return _all(corpus.train)[:train_count], _all(corpus.valid)[:valid_count]
-    sentences = [corpus.vocabulary.encode(line.split()) for line in samples.read_text(encoding="utf-8").splitlines()]
+    sentences = [
+        corpus.vocabulary.encode(line.split())
+        for line in samples.read_text(encoding="utf-8").splitlines()
+    ]
     if len(sentences) < train_count + valid_count:
         raise UserError(
             f"{samples}: holds {len(sentences)} sentences, and the judge needs judge.train_sentences + judge.valid_sentences = {train_count + valid_count}; "
@@ -119,7 +147,9 @@ def _word_scores(corpus: Corpus, samples: Path, count: int) -> dict[str, Any]:
     return {"wkl": word_kl(lines, reference).score}
 
 
-def _write_latents(path: Path, model: SentenceModel, corpus: Corpus, max_tokens: int, device: torch.device) -> None:
+def _write_latents(
+    path: Path, model: SentenceModel, corpus: Corpus, max_tokens: int, device: torch.device
+) -> None:
     """`modes` (N, D) of the test sentences and, of a model with symbols or a code, `probs` (N, M, K) and `codes` (N, M), the likeliest values.
 
     `valid_probs` are those of the validation split, on which the report chooses.
@@ -134,7 +164,12 @@ def _write_latents(path: Path, model: SentenceModel, corpus: Corpus, max_tokens:
 
 @torch.no_grad()
 def likelihoods(
-    model: SentenceModel, split: Split, settings: Evaluation, max_tokens: int, device: torch.device, work: Path
+    model: SentenceModel,
+    split: Split,
+    settings: Evaluation,
+    max_tokens: int,
+    device: torch.device,
+    work: Path,
 ) -> dict[str, float]:
     """Each estimator's mean negative log-likelihood in nats a sentence, and its standard error over sentences.
 
@@ -151,7 +186,9 @@ def likelihoods(
             for index in range(len(done), count):
                 batch = collate(split, np.array([index]), max_tokens, device)
                 generator = sentence_generator(settings.seed, index)
-                log_p = estimate(model, batch, settings.likelihood_samples, settings.likelihood_chunk, generator)
+                log_p = estimate(
+                    model, batch, settings.likelihood_samples, settings.likelihood_chunk, generator
+                )
                 if log_p is None:
                     break
                 done.append(-float(log_p))
@@ -159,7 +196,9 @@ def likelihoods(
         if not done:
             continue
         scores[name] = float(np.mean(done))
-        scores[f"{name}_standard_error"] = float(np.std(done, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+        scores[f"{name}_standard_error"] = (
+            float(np.std(done, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+        )
     return scores
 
 

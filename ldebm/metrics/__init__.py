@@ -34,4 +34,6 @@ class JudgeSettings:
     nonmono: int = 5
     valid_batch: int = 10
     test_batch: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"  # of training; scores are always computed in float32
+    precision: Literal["float32", "bfloat16"] = (
+        "float32"  # of training; scores are always computed in float32
+    )

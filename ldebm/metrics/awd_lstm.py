@@ -22,7 +22,9 @@ class Output(NamedTuple):
     state: State
 
 
-def dropout_mask(like: Tensor, shape: tuple[int, ...], p: float, generator: Generator | None) -> Tensor:
+def dropout_mask(
+    like: Tensor, shape: tuple[int, ...], p: float, generator: Generator | None
+) -> Tensor:
     """0 with probability p, else 1 / (1 - p), so that the mean is 1."""
     # rand is almost three times as fast as bernoulli on a CPU, and there are millions to draw
     keep = torch.rand(shape, generator=generator, device=like.device) >= p
@@ -53,7 +55,9 @@ class WeightDropLstm(nn.Module):
 
         def uniform(*shape: int) -> nn.Parameter:
             return nn.Parameter(
-                torch.empty(shape, device=generator.device).uniform_(-bound, bound, generator=generator)
+                torch.empty(shape, device=generator.device).uniform_(
+                    -bound, bound, generator=generator
+                )
             )
 
         self.weight_ih = uniform(4 * hidden, inputs)
@@ -67,7 +71,9 @@ class WeightDropLstm(nn.Module):
         """x (T, B, inputs) -> (T, B, hidden) and the new state."""
         weight_hh: Tensor = self.weight_hh
         if self.training and self.weight_drop > 0:
-            weight_hh = weight_hh * dropout_mask(weight_hh, tuple(weight_hh.shape), self.weight_drop, generator)
+            weight_hh = weight_hh * dropout_mask(
+                weight_hh, tuple(weight_hh.shape), self.weight_drop, generator
+            )
         weights: list[Tensor] = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
         if x.is_cuda:
             weights = _in_one_chunk(weights)
@@ -105,14 +111,22 @@ class AwdLstm(nn.Module):
         generator: Generator,
     ) -> None:
         super().__init__()
-        self.dropouti, self.dropouth, self.dropout, self.dropoute = dropouti, dropouth, dropout, dropoute
+        self.dropouti, self.dropouth, self.dropout, self.dropoute = (
+            dropouti,
+            dropouth,
+            dropout,
+            dropoute,
+        )
         weight = torch.empty(vocabulary_size, embedding, device=generator.device)
         self.embedding = nn.Parameter(weight.uniform_(-0.1, 0.1, generator=generator))
         self.bias = nn.Parameter(torch.zeros(vocabulary_size, device=generator.device))
-        self.sizes = [hidden] * (layers - 1) + [embedding]  # the last layer meets the embedding again
+        self.sizes = [hidden] * (layers - 1) + [
+            embedding
+        ]  # the last layer meets the embedding again
         inputs = [embedding, *self.sizes[:-1]]
         self.layers = nn.ModuleList(
-            WeightDropLstm(i, h, weight_drop, generator) for i, h in zip(inputs, self.sizes, strict=True)
+            WeightDropLstm(i, h, weight_drop, generator)
+            for i, h in zip(inputs, self.sizes, strict=True)
         )
 
     def initial_state(self, columns: int) -> State:
@@ -126,7 +140,9 @@ class AwdLstm(nn.Module):
         def drop(x: Tensor, p: float) -> Tensor:
             return locked_dropout(x, p if self.training else 0.0, generator)
 
-        weight = embedding_dropout(self.embedding, self.dropoute if self.training else 0.0, generator)
+        weight = embedding_dropout(
+            self.embedding, self.dropoute if self.training else 0.0, generator
+        )
         x = raw = drop(F.embedding(words, weight), self.dropouti)  # (T, B, E)
         new_state = []
         for i, layer in enumerate(self.layers):

@@ -27,9 +27,20 @@ from ldebm.runtime.checkpoint import under_prefix, with_prefix
 
 Sentences = Sequence[NDArray[Any]]
 Epoch = dict[str, Any]
-ARCHITECTURE = ("embedding", "hidden", "layers", "dropouti", "dropouth", "dropout", "dropoute", "weight_drop")
+ARCHITECTURE = (
+    "embedding",
+    "hidden",
+    "layers",
+    "dropouti",
+    "dropouth",
+    "dropout",
+    "dropoute",
+    "weight_drop",
+)
 LARGEST_LOSS = 700.0  # nats a word; the exponential of more is not a float
-SCORED_AT_ONCE = 1024  # words a chunk when nothing is learned; bounds the (words, vocabulary) table of logits
+SCORED_AT_ONCE = (
+    1024  # words a chunk when nothing is learned; bounds the (words, vocabulary) table of logits
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,9 @@ class Training:
     rng: np.random.Generator  # lengths of the training sequences
     best: dict[str, Tensor]
     history: list[Epoch]
-    average: AveragedModel | None = None  # of the weights after every step since the switch to averaging
+    average: AveragedModel | None = (
+        None  # of the weights after every step since the switch to averaging
+    )
 
 
 def reverse_perplexity(
@@ -75,7 +88,9 @@ def reverse_perplexity(
     gets a dictionary an epoch. Raises UserError when a text is too short for its batch, an id is no word or the judge
     diverges.
     """
-    torch.set_flush_denormal(True)  # saturated softmaxes make denormal gradients, which are many times slower
+    torch.set_flush_denormal(
+        True
+    )  # saturated softmaxes make denormal gradients, which are many times slower
     device = torch.device(device)
     texts = {
         "training": (train, settings.batch),
@@ -83,7 +98,8 @@ def reverse_perplexity(
         "test": (test, settings.test_batch),
     }
     columns = {
-        name: _columns(name, text, vocabulary_size, eos, batch).to(device) for name, (text, batch) in texts.items()
+        name: _columns(name, text, vocabulary_size, eos, batch).to(device)
+        for name, (text, batch) in texts.items()
     }
     signature = _signature(settings, seed, vocabulary_size, [len(train), len(valid), len(test)])
     identity = f"{signature}|text:{_checksum(columns)}"
@@ -132,19 +148,29 @@ def should_average(losses: Sequence[float], loss: float, nonmono: int) -> bool:
     return len(losses) > nonmono and loss > min(losses[: len(losses) - nonmono])
 
 
-def start(vocabulary_size: int, settings: JudgeSettings, seed: int, device: torch.device) -> Training:
+def start(
+    vocabulary_size: int, settings: JudgeSettings, seed: int, device: torch.device
+) -> Training:
     """Training before its first epoch."""
     generator = torch.Generator(device).manual_seed(seed)
-    model = AwdLstm(vocabulary_size, **{name: getattr(settings, name) for name in ARCHITECTURE}, generator=generator)
+    model = AwdLstm(
+        vocabulary_size,
+        **{name: getattr(settings, name) for name in ARCHITECTURE},
+        generator=generator,
+    )
     return Training(model, sgd(model, settings), generator, np.random.default_rng(seed), {}, [])
 
 
 def sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
     """Plain stochastic gradient descent."""
-    return torch.optim.SGD(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.SGD(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
 
 
-def one_epoch(training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: JudgeSettings) -> Epoch:
+def one_epoch(
+    training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: JudgeSettings
+) -> Epoch:
     """Trains over `train` (T, B), validates, keeps the best weights, switches the optimiser when due; the report."""
     began = time.perf_counter()
     train_loss, words = learn(training, train, settings)
@@ -159,7 +185,9 @@ def one_epoch(training: Training, scored: AwdLstm, train: Tensor, valid: Tensor,
     if all(loss < epoch["valid_loss"] for epoch in training.history):
         training.best = {name: weight.clone() for name, weight in scored.state_dict().items()}
     kind = "sgd" if training.average is None else "asgd"
-    if kind == "sgd" and should_average([epoch["valid_loss"] for epoch in training.history], loss, settings.nonmono):
+    if kind == "sgd" and should_average(
+        [epoch["valid_loss"] for epoch in training.history], loss, settings.nonmono
+    ):
         training.average = AveragedModel(training.model)
     epoch = {
         "epoch": number,
@@ -181,12 +209,16 @@ def learn(training: Training, columns: Tensor, settings: JudgeSettings) -> tuple
     state = model.initial_state(columns.shape[1])
     total = torch.zeros((), device=columns.device)
     i = words = 0
-    while i < len(columns) - 2:  # beta's term needs two words, so a single last one is left out, as published
+    while (
+        i < len(columns) - 2
+    ):  # beta's term needs two words, so a single last one is left out, as published
         length = sequence_length(training.rng, settings.bptt)
         inputs = columns[i : min(i + length, len(columns) - 1)]  # (t, B)
         targets = columns[i + 1 : i + 1 + len(inputs)]
         state = [(h.detach(), c.detach()) for h, c in state]
-        with torch.autocast(columns.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with torch.autocast(
+            columns.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
+        ):
             output = model(inputs, state, generator)
             nll = model.nll(output.dropped, targets).mean()
         loss = nll + activation_regularisation(output, settings.alpha, settings.beta)
@@ -235,7 +267,9 @@ def save(path: Path, training: Training, identity: str) -> None:
         "generator": training.generator.get_state(),
         **with_prefix("model", training.model.state_dict()),
         **with_prefix("best", training.best),
-        **with_prefix("average", training.average.state_dict() if training.average is not None else {}),
+        **with_prefix(
+            "average", training.average.state_dict() if training.average is not None else {}
+        ),
     }
     state = {
         "identity": identity,
@@ -250,7 +284,9 @@ def load(path: Path, training: Training, identity: str) -> None:
     """Puts `training` back to where `save` left it. Raises UserError when the file is damaged or from another judge."""
     tensors, state = checkpoint.load(path)
     if state["identity"] != identity:
-        raise UserError(f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again")
+        raise UserError(
+            f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again"
+        )
     training.generator.set_state(tensors["generator"])
     training.rng.bit_generator.state = state["rng"]
     training.history = state["history"]
@@ -278,7 +314,9 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
     return batchify(text, batch)
 
 
-def _signature(settings: JudgeSettings, seed: int, vocabulary_size: int, sentences: list[int]) -> str:
+def _signature(
+    settings: JudgeSettings, seed: int, vocabulary_size: int, sentences: list[int]
+) -> str:
     values = {
         "judge": "awd-lstm-2",  # 1: averaged by PyTorch's ASGD
         **asdict(settings),

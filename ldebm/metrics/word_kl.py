@@ -29,9 +29,15 @@ def word_kl(samples: Iterable[str], reference: Iterable[str]) -> WordKl:
         raise UserError(
             f"word KL needs words in both texts: got {p_total} in the samples and {q_total} in the reference"
         )
-    score = math.fsum(n / p_total * math.log(n / p_total * q_total / q[word]) for word, n in p.items() if word in q)
+    score = math.fsum(
+        n / p_total * math.log(n / p_total * q_total / q[word])
+        for word, n in p.items()
+        if word in q
+    )
     unknown = sum(n for word, n in p.items() if word not in q) / p_total
-    return WordKl(score, unknown, f"wkl|split:'s|unknown:no-term|words:{p_total}/{q_total}|unit:nats")
+    return WordKl(
+        score, unknown, f"wkl|split:'s|unknown:no-term|words:{p_total}/{q_total}|unit:nats"
+    )
 
 
 def _word_counts(sentences: Iterable[str]) -> Counter[str]:

@@ -15,7 +15,9 @@ AT_ONCE = 512  # rows at a time where nothing is kept: their logits stay in the 
 RARE = 80.0  # nats; probabilities soon below are denormal numbers, of few digits, or flushed to 0
 
 
-def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+def linear_cross_entropy(
+    states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+) -> Tensor:
     """-log softmax(states weight^T + bias)[targets], exact however unlikely the target is.
 
     Memory does not grow with N V.
@@ -44,7 +46,10 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, bias: Tensor | None, ta
             return _apply(states, weight, bias, targets)
         pieces = zip(states.split(KEPT), targets.split(KEPT), strict=True)
         return torch.cat(
-            [checkpoint(_apply, piece, weight, bias, target, use_reentrant=False) for piece, target in pieces]
+            [
+                checkpoint(_apply, piece, weight, bias, target, use_reentrant=False)
+                for piece, target in pieces
+            ]
         )
 
 
@@ -53,7 +58,9 @@ def _apply(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor)
     return nll
 
 
-def _forward(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(
+    states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+) -> tuple[Tensor, Tensor]:
     """The cost of each target (N,) and all probabilities (N, V)."""
     logits = functional.linear(states, weight, bias)
     probs = logits.softmax(1)
@@ -70,7 +77,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """One fused softmax serves both passes: PyTorch's own composition upcasts and rewrites the logits several times."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+    ) -> Tensor:
         nll, ctx.probs = _forward(states, weight, bias, targets)
         ctx.save_for_backward(states, weight, targets)
         ctx.has_bias = bias is not None

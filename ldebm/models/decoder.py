@@ -30,7 +30,9 @@ class Decoder(nn.Module):
         super().__init__()
         vocabulary, width = embedding.weight.shape
         if tied and width != hidden:
-            raise ValueError(f"a tied output layer needs equal widths: embedding {width}, hidden {hidden}")
+            raise ValueError(
+                f"a tied output layer needs equal widths: embedding {width}, hidden {hidden}"
+            )
         self.embedding = embedding
         self.gru = nn.GRU(width + step_dim, hidden, batch_first=True)
         self.output = None if tied else nn.Linear(hidden, vocabulary)
@@ -50,12 +52,20 @@ class Decoder(nn.Module):
         """-log p(x_i|x_<i, z) of every real token, sentence after sentence: (Σ n,)."""
         rows = _real_positions(lengths, tokens.shape[1] - 1).to(tokens.device)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
-            states = self.gru(self._inputs(tokens[:, :-1], z), self._initial_state(z))[0]  # (B, L, H)
-            states = functional.dropout(states.flatten(0, 1)[rows], self.dropout, self.training)  # (Σ n, H)
-            return linear_cross_entropy(states, *self._output_layer(), tokens[:, 1:].flatten()[rows])
+            states = self.gru(self._inputs(tokens[:, :-1], z), self._initial_state(z))[
+                0
+            ]  # (B, L, H)
+            states = functional.dropout(
+                states.flatten(0, 1)[rows], self.dropout, self.training
+            )  # (Σ n, H)
+            return linear_cross_entropy(
+                states, *self._output_layer(), tokens[:, 1:].flatten()[rows]
+            )
 
     @torch.no_grad()
-    def decode(self, z: Tensor, max_tokens: int, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self, z: Tensor, max_tokens: int, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Continue <s> by the likeliest token, or by a sampled one where a `generator` is given, until </s> or <pad>.
 
         Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch.
@@ -77,16 +87,24 @@ class Decoder(nn.Module):
         return decoded
 
     def _inputs(self, tokens: Tensor, z: Tensor) -> Tensor:
-        embedded = functional.dropout(self.embedding(tokens), self.dropout, self.training)  # (B, L, E)
+        embedded = functional.dropout(
+            self.embedding(tokens), self.dropout, self.training
+        )  # (B, L, E)
         step_z = z[:, z.shape[1] - self.step_dim :]
         return torch.cat([embedded, step_z[:, None].expand(-1, tokens.shape[1], -1)], dim=2)
 
     def _initial_state(self, z: Tensor) -> Tensor:
-        state = z.new_zeros(len(z), self.gru.hidden_size) if self.initial is None else self.initial(z)
+        state = (
+            z.new_zeros(len(z), self.gru.hidden_size) if self.initial is None else self.initial(z)
+        )
         return state[None]  # (1, B, H)
 
     def _output_layer(self) -> tuple[Tensor, Tensor | None]:
-        return (self.embedding.weight, None) if self.output is None else (self.output.weight, self.output.bias)
+        return (
+            (self.embedding.weight, None)
+            if self.output is None
+            else (self.output.weight, self.output.bias)
+        )
 
     def _next_logits(self, last: Tensor, z: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         output, state = self.gru(self._inputs(last[:, None], z), state)

@@ -89,5 +89,7 @@ def generate(
 ) -> Tensor:
     """Run the reverse chain through every level, from z_T = `z` (B, D) down to z_0; `noise` holds one series a level, the highest first."""
     for t, series in zip(range(schedule.levels - 1, -1, -1), noise, strict=True):
-        z = reverse_chain(network, schedule, z, torch.full((len(z),), t, device=z.device), series, step_size)
+        z = reverse_chain(
+            network, schedule, z, torch.full((len(z),), t, device=z.device), series, step_size
+        )
     return z

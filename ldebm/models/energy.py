@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-POWER_ITERATIONS_AT_START = 30  # 15 are enough for σ within a few percent; the start is not where time is spent
+POWER_ITERATIONS_AT_START = (
+    30  # 15 are enough for σ within a few percent; the start is not where time is spent
+)
 Affine = tuple[Tensor, Tensor]
 
 
@@ -66,7 +68,9 @@ class SymbolVectorWeights(SymbolEnergy):
 
     def detach(self) -> "SymbolVectorWeights":
         """The same weights without gradient."""
-        return SymbolVectorWeights([(weight.detach(), bias.detach()) for weight, bias in self.layers])
+        return SymbolVectorWeights(
+            [(weight.detach(), bias.detach()) for weight, bias in self.layers]
+        )
 
 
 class TimeConditionedNet(nn.Module):
@@ -76,7 +80,9 @@ class TimeConditionedNet(nn.Module):
     each of the > 100 evaluations of a step.
     """
 
-    def __init__(self, latent_dim: int, hidden: int, symbols: int, blocks: int, levels: int) -> None:
+    def __init__(
+        self, latent_dim: int, hidden: int, symbols: int, blocks: int, levels: int
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.latent_in = _normalised(nn.Linear(latent_dim, hidden), nn.Linear(hidden, hidden))
@@ -126,26 +132,37 @@ class TimeConditionedWeights(SymbolEnergy):
         first, second = self.latent_in
         weight, bias = self.join[0]
         from_latent, from_time = weight.split(second[0].shape[0], dim=1)
-        offset = functional.linear(_activate(self._time_features()), from_time, bias)[t]  # (B, hidden)
+        offset = functional.linear(_activate(self._time_features()), from_time, bias)[
+            t
+        ]  # (B, hidden)
 
         def gradient(z: Tensor) -> Tensor:
             u = _affine(z, first)
             v = _affine(_activate(u), second)
             states = [torch.addmm(offset, _activate(v), from_latent.t())]
             for block_weight, block_bias in self.blocks:
-                states.append(torch.addmm(states[-1], _activate(states[-1]), block_weight.t()).add_(block_bias))
+                states.append(
+                    torch.addmm(states[-1], _activate(states[-1]), block_weight.t()).add_(
+                        block_bias
+                    )
+                )
             probs = _affine(_activate(states[-1]), self.out[0]).softmax(1)  # ∂F/∂f
             grad = _activation_gradient(probs @ self.out[0][0], states.pop())
             for block_weight, _ in reversed(self.blocks):
                 grad = grad.add_(_activation_gradient(grad @ block_weight, states.pop()))
-            return _activation_gradient(_activation_gradient(grad @ from_latent, v) @ second[0], u) @ first[0]
+            return (
+                _activation_gradient(_activation_gradient(grad @ from_latent, v) @ second[0], u)
+                @ first[0]
+            )
 
         return torch.no_grad()(gradient)
 
     def detach(self) -> "TimeConditionedWeights":
         """The same weights without gradient."""
         parts = (self.latent_in, self.time_in, self.join, self.blocks, self.out)
-        return TimeConditionedWeights(self.table, *([(w.detach(), b.detach()) for w, b in layers] for layers in parts))
+        return TimeConditionedWeights(
+            self.table, *([(w.detach(), b.detach()) for w, b in layers] for layers in parts)
+        )
 
     def _time_features(self) -> Tensor:
         """The t-branch of every level, (T, hidden): so few rows go through the network, not B."""
@@ -154,7 +171,9 @@ class TimeConditionedWeights(SymbolEnergy):
 
 def time_table(levels: int, width: int) -> Tensor:
     """Sinusoidal embedding of t = 0 … levels-1: entry [t, 2i] = sin(t · 10000^(-2i/width)), [t, 2i+1] = cos of the same. (levels, width)."""
-    angle = torch.arange(levels)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angle = torch.arange(levels)[:, None] * torch.exp(
+        torch.arange(0, width, 2) * (-math.log(10000.0) / width)
+    )
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
 
 

@@ -28,7 +28,9 @@ class LatentDiffusionPrior(Prior):
 
     label = "latent diffusion energy"
 
-    def __init__(self, network: TimeConditionedNet, levels: int, steps: int, step_size: float) -> None:
+    def __init__(
+        self, network: TimeConditionedNet, levels: int, steps: int, step_size: float
+    ) -> None:
         super().__init__()
         self.network, self.steps, self.step_size = network, steps, step_size
         self.schedule = NoiseSchedule(levels)
@@ -54,9 +56,13 @@ class LatentDiffusionPrior(Prior):
         z_t = self.schedule.diffuse(z.repeat(2, 1), levels, noise[0])
         z_next = self.schedule.step(z_t, levels + 1, noise[1]).detach()
         chain_noise = gaussian_noise(z_next, self.steps, generator)
-        negative = reverse_chain(weights.detach(), self.schedule, z_next, levels, chain_noise, self.step_size)
+        negative = reverse_chain(
+            weights.detach(), self.schedule, z_next, levels, chain_noise, self.step_size
+        )
         level_0 = self.schedule.diffuse(z, torch.zeros_like(t), noise[2, : len(z)])
-        return DiffusionDraw(weights, self.schedule, levels, z_t, negative, self.schedule.a[1] * level_0)
+        return DiffusionDraw(
+            weights, self.schedule, levels, z_t, negative, self.schedule.a[1] * level_0
+        )
 
     def symbols(self, z: Tensor) -> Tensor:
         """p(y|z) at level 0, (N, K)."""
@@ -185,7 +191,9 @@ def published_log_prior(
     return total
 
 
-def published_levels(schedule: NoiseSchedule, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def published_levels(
+    schedule: NoiseSchedule, z: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """The levels z_t drawn at once from `z` (S, D), and z'_t one step from z_{t-1}.
 
     Both (T+1, S, D), t = 0 … T; z'_0 = z_0.
@@ -193,7 +201,8 @@ def published_levels(schedule: NoiseSchedule, z: Tensor, generator: torch.Genera
     shape = (2, schedule.levels + 1, *z.shape)
     noise = torch.randn(shape, generator=generator, device=generator.device).to(z)
     a, sigma, a_bar, sigma_bar = (
-        values[:, None, None] for values in (schedule.a, schedule.sigma, schedule.a_bar, schedule.sigma_bar)
+        values[:, None, None]
+        for values in (schedule.a, schedule.sigma, schedule.a_bar, schedule.sigma_bar)
     )
     direct = a_bar * z + sigma_bar * noise[0]
     return direct, torch.cat([direct[:1], a[1:] * direct[:-1] + sigma[1:] * noise[1, 1:]])

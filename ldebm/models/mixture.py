@@ -56,7 +56,9 @@ class GaussianMixturePrior(Prior):
         variance = -0.5 / second
         mean = first * variance
         q_mean, q_logvar = (value.unflatten(-1, mean.shape[1:]) for value in (q.mean, q.logvar))
-        kl = 0.5 * (variance.log() - q_logvar + (q_logvar.exp() + (q_mean - mean) ** 2) / variance - 1)
+        kl = 0.5 * (
+            variance.log() - q_logvar + (q_logvar.exp() + (q_mean - mean) ** 2) / variance - 1
+        )
         return kl.sum((-1, -2))
 
     def dispersion(self, code: Categorical) -> Tensor:
@@ -73,7 +75,9 @@ class GaussianMixturePrior(Prior):
         """Σ_c q(c|x) η(c), each (B, groups, dim)."""
         first, second = self._natural()
         probs = code.probs
-        return torch.einsum("bgk,gkd->bgd", probs, first), torch.einsum("bgk,gkd->bgd", probs, second)
+        return torch.einsum("bgk,gkd->bgd", probs, first), torch.einsum(
+            "bgk,gkd->bgd", probs, second
+        )
 
 
 def _log_normaliser(first: Tensor, second: Tensor) -> Tensor:

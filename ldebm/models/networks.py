@@ -32,12 +32,18 @@ def two_embeddings(size: SentenceSize, latent_dim: int) -> tuple[Encoder, Decode
 
     The arrangement of the GM-VAE family, SVEBM and LDEBM.
     """
-    encoder = Encoder(nn.Embedding(size.vocabulary, size.embedding), size.hidden, bfloat16=size.bfloat16)
+    encoder = Encoder(
+        nn.Embedding(size.vocabulary, size.embedding), size.hidden, bfloat16=size.bfloat16
+    )
     return encoder, decoder(size, latent_dim, tied=True)
 
 
-def decoder(size: SentenceSize, latent_dim: int, *, tied: bool, step_dim: int | None = None) -> Decoder:
+def decoder(
+    size: SentenceSize, latent_dim: int, *, tied: bool, step_dim: int | None = None
+) -> Decoder:
     """A decoder with its own embedding; its steps see the last `step_dim` entries of z (None: all)."""
     embedding = nn.Embedding(size.vocabulary, size.embedding)
     step = latent_dim if step_dim is None else step_dim
-    return Decoder(embedding, size.hidden, latent_dim, step, size.dropout, tied=tied, bfloat16=size.bfloat16)
+    return Decoder(
+        embedding, size.hidden, latent_dim, step, size.dropout, tied=tied, bfloat16=size.bfloat16
+    )

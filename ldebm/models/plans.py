@@ -21,7 +21,9 @@ class EpochPlan:
 
     def arranged(self, places: Array) -> "EpochPlan":
         """The same plan in another order."""
-        return EpochPlan(self.order[places], None if self.labels is None else self.labels[places], self.figures)
+        return EpochPlan(
+            self.order[places], None if self.labels is None else self.labels[places], self.figures
+        )
 
 
 def bucketed(lengths: Array, batch: int, bucket: int, rng: np.random.Generator) -> Array:
@@ -44,7 +46,9 @@ def shuffled(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -
     return EpochPlan(rng.permutation(count))
 
 
-def geometric_clusters(clusters: int, dimensions: int, iterations: int, seed: int = 0) -> EpochPlanner:
+def geometric_clusters(
+    clusters: int, dimensions: int, iterations: int, seed: int = 0
+) -> EpochPlanner:
     """Geometric clustering (Yu et al. 2022): cluster the posterior modes, draw equally from every cluster, and label each sentence by its cluster."""
 
     def plan(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -> EpochPlan:
@@ -66,8 +70,12 @@ def cluster(points: Array, clusters: int, dimensions: int, iterations: int, seed
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
 
-    directions = normalize(PCA(min(dimensions, points.shape[1]), whiten=True, random_state=seed).fit_transform(points))
-    means = KMeans(min(clusters, len(points)), init="random", n_init=1, max_iter=iterations, random_state=seed)
+    directions = normalize(
+        PCA(min(dimensions, points.shape[1]), whiten=True, random_state=seed).fit_transform(points)
+    )
+    means = KMeans(
+        min(clusters, len(points)), init="random", n_init=1, max_iter=iterations, random_state=seed
+    )
     return means.fit_predict(directions).astype(np.int64)
 
 
@@ -75,5 +83,7 @@ def balanced_order(assignment: Array, rng: np.random.Generator) -> Array:
     """⌊N/k⌋ + 1 members of each of the k non-empty clusters, without replacement where a cluster is larger than that, shuffled and cut to N."""
     members = [np.flatnonzero(assignment == label) for label in np.unique(assignment)]
     quota = len(assignment) // len(members) + 1
-    drawn = np.concatenate([rng.choice(group, quota, replace=len(group) <= quota) for group in members])
+    drawn = np.concatenate(
+        [rng.choice(group, quota, replace=len(group) <= quota) for group in members]
+    )
     return rng.permutation(drawn)[: len(assignment)]

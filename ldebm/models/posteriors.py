@@ -231,7 +231,9 @@ class Mixture(Gaussian):
 
 def entropy(probs: Tensor) -> Tensor:
     """H(p) = -Σ p log p over the last axis, nats; 0 log 0 = 0."""
-    tiny = torch.finfo(probs.dtype).tiny  # the gradient of p log p at an underflowed p is not a number
+    tiny = torch.finfo(
+        probs.dtype
+    ).tiny  # the gradient of p log p at an underflowed p is not a number
     return -torch.special.xlogy(probs, probs.clamp_min(tiny)).sum(-1)
 
 
@@ -331,10 +333,14 @@ class MixtureHead(Head):
     def __init__(self, width: int, groups: int, components: int, group_dim: int) -> None:
         super().__init__()
         self.gaussian = GaussianHead(width, groups * group_dim)
-        self.code = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, groups * components))
+        self.code = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, groups * components)
+        )
         self.shape = (groups, components)
 
     def forward(self, h: Tensor) -> Mixture:
         """`h` (B, width)."""
         gaussian = self.gaussian(h)
-        return Mixture(gaussian.mean, gaussian.logvar, Categorical(self.code(h).unflatten(1, self.shape)))
+        return Mixture(
+            gaussian.mean, gaussian.logvar, Categorical(self.code(h).unflatten(1, self.shape))
+        )

@@ -133,7 +133,11 @@ class UniformCode(Prior):
 
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
         """Each variable is the K-quantile its noise falls into."""
-        return functional.one_hot(uniform_choice(noise[0], self.values), self.values).flatten(1).float()
+        return (
+            functional.one_hot(uniform_choice(noise[0], self.values), self.values)
+            .flatten(1)
+            .float()
+        )
 
     def log_prob(self, z: Tensor) -> Tensor:
         """-M log K for every code."""
@@ -157,7 +161,9 @@ class JointPrior(Prior):
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
         """Both parts, from a part of the noise each."""
         code, gaussian = noise.split([self.code.noise_width, self.gaussian.noise_width], -1)
-        return torch.cat([self.code.stage(0, None, code), self.gaussian.stage(0, None, gaussian)], 1)
+        return torch.cat(
+            [self.code.stage(0, None, code), self.gaussian.stage(0, None, gaussian)], 1
+        )
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(c) + log p(y)."""

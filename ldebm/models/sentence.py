@@ -67,7 +67,9 @@ class SentenceModel(nn.Module):
     def reconstruction(self, batch: Batch, z: Tensor) -> Tensor:
         """R = -log p(x|z) in nats for samples `z` (S, B, D): (S, B)."""
         count = len(z)
-        nll: Tensor = self.decoder(batch.tokens.repeat(count, 1), batch.lengths.repeat(count), z.flatten(0, 1))
+        nll: Tensor = self.decoder(
+            batch.tokens.repeat(count, 1), batch.lengths.repeat(count), z.flatten(0, 1)
+        )
         return nll.view(count, -1)
 
     def loss(self, batch: Batch, step: int, total_steps: int, generator: torch.Generator) -> Loss:

@@ -40,7 +40,9 @@ class SymbolVectorPrior(Prior):
         """f of posterior samples `z` (N, D) and of fresh chains, as many."""
         weights = self.network.weights()
         start, *noise = gaussian_noise(z, sum(self.noise), generator)
-        return SymbolVectorDraw(weights.logits(z), weights.logits(self.chain(weights, start, noise)))
+        return SymbolVectorDraw(
+            weights.logits(z), weights.logits(self.chain(weights, start, noise))
+        )
 
     def symbols(self, z: Tensor) -> Tensor:
         """p(y|z), (N, K)."""
@@ -67,7 +69,9 @@ class SymbolVectorPrior(Prior):
         for z in q.chunks(samples, chunk, generator):
             log_q = q.log_prob(z)
             assert log_q is not None
-            log_d = free_energy(weights.logits(z[:, 0])) + standard_log_density(z[:, 0]) - log_q[:, 0]
+            log_d = (
+                free_energy(weights.logits(z[:, 0])) + standard_log_density(z[:, 0]) - log_q[:, 0]
+            )
             found.append(self_normalised(log_d, reconstruction(z)))
         return torch.stack(found).logsumexp(0) - math.log(len(found))
 

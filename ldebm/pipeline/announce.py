@@ -46,7 +46,9 @@ def sentence(project: Project, gpu: bool, cores: int) -> str:
         return f"ldebm: on CUDA ({torch.cuda.get_device_name()})"
     hours = estimated_hours(project, cores)
     spoken = (
-        f"what is left takes very roughly {_span(hours)}" if hours > 0.05 else "what is left is a matter of minutes"
+        f"what is left takes very roughly {_span(hours)}"
+        if hours > 0.05
+        else "what is left is a matter of minutes"
     )
     return f"ldebm: on the CPU ({cores} core{'s' * (cores != 1)}), no GPU is used; {spoken}"
 
@@ -55,7 +57,8 @@ def estimated_hours(project: Project, cores: int) -> float:
     """Very roughly, the time that steps without up-to-date outputs take together."""
     stale = [step.name.split() for step in project.steps() if steps.is_stale(step)]
     seconds = sum(
-        _SECONDS[verb](project.params, model) for verb, model in (words[:2] for words in stale if words[0] in _SECONDS)
+        _SECONDS[verb](project.params, model)
+        for verb, model in (words[:2] for words in stale if words[0] in _SECONDS)
     )
     return seconds * CORES / max(cores, 1) / 3600
 
@@ -109,5 +112,9 @@ def _sentences(params: Params, split: str) -> int:
 
 def _span(hours: float) -> str:
     return (
-        f"{hours * 60:.0f} minutes" if hours < 1.5 else f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        f"{hours * 60:.0f} minutes"
+        if hours < 1.5
+        else f"{hours:.0f} hours"
+        if hours < 48
+        else f"{hours / 24:.0f} days"
     )

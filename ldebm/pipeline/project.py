@@ -29,7 +29,11 @@ class Project:
 
     @classmethod
     def load(
-        cls, params: str = "params.yaml", overlay: str | None = None, root: str = ".", results: str = "results"
+        cls,
+        params: str = "params.yaml",
+        overlay: str | None = None,
+        root: str = ".",
+        results: str = "results",
     ) -> "Project":
         """Read and validate parameters. Raises UserError for anything wrong with them."""
         loaded = parameters.load(Path(params), Path(overlay) if overlay else None)
@@ -40,7 +44,10 @@ class Project:
         yield from (self.raw(), self.tokens(), self.judge(REAL, REAL_SEED))
         for model in self.params.models:
             for seed in self.params.seeds:
-                yield from (make(model, seed) for make in (self.train, self.sample, self.judge, self.evaluate))
+                yield from (
+                    make(model, seed)
+                    for make in (self.train, self.sample, self.judge, self.evaluate)
+                )
         yield self.table()
 
     def folder(self, kind: str, model: str, seed: int) -> Path:
@@ -51,7 +58,10 @@ class Project:
         """The three raw texts."""
         corpus = self.params.data.corpus
         if isinstance(corpus, TextFiles):
-            inputs = {split: Input(Path(path)) for split, path in corpus.model_dump(exclude={"preprocessing"}).items()}
+            inputs = {
+                split: Input(Path(path))
+                for split, path in corpus.model_dump(exclude={"preprocessing"}).items()
+            }
             return self._step(
                 "raw",
                 {"corpus": "text"},
@@ -63,7 +73,12 @@ class Project:
         if corpus == "grammar":
             slice_ = {"corpus": corpus, "grammar": self.params.data.grammar.model_dump()}
             return self._step(
-                "raw", slice_, {}, self.root / "data/raw", ["ldebm.data.grammar:write_corpus"], self._write_grammar
+                "raw",
+                slice_,
+                {},
+                self.root / "data/raw",
+                ["ldebm.data.grammar:write_corpus"],
+                self._write_grammar,
             )
         slice_ = {"corpus": corpus, "sha256": download.CHECKSUMS}
         return self._step("raw", slice_, {}, self.root / "data/raw", [], self._fetch)
@@ -90,7 +105,10 @@ class Project:
 
     def train(self, model: str, seed: int) -> Step:
         """A trained model."""
-        slice_ = {**self._model_slice(model, seed), "training": self._block(model).training.model_dump(mode="json")}
+        slice_ = {
+            **self._model_slice(model, seed),
+            "training": self._block(model).training.model_dump(mode="json"),
+        }
         entries = ["ldebm.training.loop:train_model", self._builder(model)]
         name, output = f"train {model} seed {seed}", self.folder("models", model, seed)
 
@@ -98,7 +116,10 @@ class Project:
             from ldebm.training.loop import train_model
 
             with self._tracker(
-                f"{model} seed {seed}", self.train(model, seed).description()["fingerprint"], model, seed
+                f"{model} seed {seed}",
+                self.train(model, seed).description()["fingerprint"],
+                model,
+                seed,
             ) as tracker:
                 tracker.log_params(slice_)
                 train_model(self.params, model, seed, self._tokens.path, checkpoints, out, tracker)
@@ -115,12 +136,23 @@ class Project:
             from ldebm.evaluation.scores import sample_model
 
             sample_model(
-                self.params, model, seed, self._tokens.path, self.folder("models", model, seed), checkpoints, out
+                self.params,
+                model,
+                seed,
+                self._tokens.path,
+                self.folder("models", model, seed),
+                checkpoints,
+                out,
             )
 
         inputs = {"tokens": self._tokens, "model": self._weights(model, seed)}
         return self._step(
-            f"sample {model} seed {seed}", slice_, inputs, self.folder("samples", model, seed), entries, work
+            f"sample {model} seed {seed}",
+            slice_,
+            inputs,
+            self.folder("samples", model, seed),
+            entries,
+            work,
         )
 
     def judge(self, model: str, seed: int) -> Step:
@@ -137,7 +169,10 @@ class Project:
                 judge_samples(self.params, path, self._tokens.path, checkpoints, out, tracker)
 
         inputs = {"tokens": self._tokens} | ({} if samples is None else {"samples": samples})
-        output, entries = self.folder("judgements", model, seed), ["ldebm.evaluation.scores:judge_samples"]
+        output, entries = (
+            self.folder("judgements", model, seed),
+            ["ldebm.evaluation.scores:judge_samples"],
+        )
         return self._step(f"judge {model} seed {seed}", slice_, inputs, output, entries, work)
 
     def evaluate(self, model: str, seed: int) -> Step:
@@ -157,19 +192,39 @@ class Project:
             with self._tracker_of(model, seed) as tracker:
                 tracker.log_params({"evaluation": settings})
                 text, weights = samples.path / "samples.txt", self.folder("models", model, seed)
-                evaluate_model(self.params, model, seed, self._tokens.path, weights, text, checkpoints, out, tracker)
+                evaluate_model(
+                    self.params,
+                    model,
+                    seed,
+                    self._tokens.path,
+                    weights,
+                    text,
+                    checkpoints,
+                    out,
+                    tracker,
+                )
                 for file in (text, out / "reconstructions.txt"):
                     tracker.log_text(file.name, _head(file))
 
         inputs = {"tokens": self._tokens, "model": self._weights(model, seed), "samples": samples}
         return self._step(
-            f"evaluate {model} seed {seed}", slice_, inputs, self.folder("evaluations", model, seed), entries, work
+            f"evaluate {model} seed {seed}",
+            slice_,
+            inputs,
+            self.folder("evaluations", model, seed),
+            entries,
+            work,
         )
 
     def table(self) -> Step:
         """The table and its figures."""
-        inputs = {"tokens": self._tokens, "raw": Input(self.root / "data/raw", made_by="data fetch")}
-        inputs[f"judgements/{REAL}"] = Input(self.folder("judgements", REAL, REAL_SEED), made_by=f"judge {REAL}")
+        inputs = {
+            "tokens": self._tokens,
+            "raw": Input(self.root / "data/raw", made_by="data fetch"),
+        }
+        inputs[f"judgements/{REAL}"] = Input(
+            self.folder("judgements", REAL, REAL_SEED), made_by=f"judge {REAL}"
+        )
         for model in self.params.models:
             for seed in self.params.seeds:
                 for kind, verb in (
@@ -189,8 +244,12 @@ class Project:
                 for file in sorted(path for path in out.rglob("*") if path.is_file()):
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
-        slice_ = self.params.model_dump(mode="json", exclude={"run": {"device"}, "data": {"source"}})
-        return self._step("table", slice_, inputs, self.results, ["ldebm.report.table:write_results"], work)
+        slice_ = self.params.model_dump(
+            mode="json", exclude={"run": {"device"}, "data": {"source"}}
+        )
+        return self._step(
+            "table", slice_, inputs, self.results, ["ldebm.report.table:write_results"], work
+        )
 
     def _step(
         self,
@@ -208,14 +267,24 @@ class Project:
         return Input(self.root / "data/tokens", made_by="data tokenize")
 
     def _weights(self, model: str, seed: int) -> Input:
-        return Input(self.folder("models", model, seed), ("model.safetensors",), made_by=f"train {model} --seed {seed}")
+        return Input(
+            self.folder("models", model, seed),
+            ("model.safetensors",),
+            made_by=f"train {model} --seed {seed}",
+        )
 
     def _samples(self, model: str, seed: int) -> Input:
-        return Input(self.folder("samples", model, seed), ("samples.txt",), made_by=f"sample {model} --seed {seed}")
+        return Input(
+            self.folder("samples", model, seed),
+            ("samples.txt",),
+            made_by=f"sample {model} --seed {seed}",
+        )
 
     def _block(self, model: str) -> RowConfig:
         if model not in self.params.models:
-            raise UserError(f"{model!r} is no model of the parameters; there are: {', '.join(self.params.models)}")
+            raise UserError(
+                f"{model!r} is no model of the parameters; there are: {', '.join(self.params.models)}"
+            )
         return self.params.models[model]
 
     def _builder(self, model: str) -> str:
@@ -248,14 +317,22 @@ class Project:
     def _tracker_of(self, model: str, seed: int) -> Tracker:
         """The run of the training that a model came from."""
         if model == REAL:
-            return self._tracker("real text", self.judge(REAL, REAL_SEED).description()["fingerprint"], model)
+            return self._tracker(
+                "real text", self.judge(REAL, REAL_SEED).description()["fingerprint"], model
+            )
         manifest = read_manifest(self.folder("models", model, seed)) or {"fingerprint": "unknown"}
         return self._tracker(f"{model} seed {seed}", manifest["fingerprint"], model, seed)
 
-    def _tracker(self, name: str, identity: str, model: str = "", seed: int | None = None) -> Tracker:
-        experiment = "ldebm" if self.root.resolve() == Path.cwd() else f"ldebm-{self.root.resolve().name}"
+    def _tracker(
+        self, name: str, identity: str, model: str = "", seed: int | None = None
+    ) -> Tracker:
+        experiment = (
+            "ldebm" if self.root.resolve() == Path.cwd() else f"ldebm-{self.root.resolve().name}"
+        )
         tags = {"model": model, "seed": "" if seed is None else str(seed)}
-        return open_tracker(experiment, name, identity, {key: value for key, value in tags.items() if value})
+        return open_tracker(
+            experiment, name, identity, {key: value for key, value in tags.items() if value}
+        )
 
 
 def _head(path: Path, lines: int = 100) -> str:

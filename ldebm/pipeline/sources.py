@@ -55,7 +55,11 @@ class Module:
             names = _defined_names(statement)
             for defined in names:
                 self.definitions.setdefault(defined, []).append(statement)
-            if not names and not isinstance(statement, ast.Import | ast.ImportFrom) and not _is_docstring(statement):
+            if (
+                not names
+                and not isinstance(statement, ast.Import | ast.ImportFrom)
+                and not _is_docstring(statement)
+            ):
                 self.effects.append(statement)
 
     @cached_property
@@ -64,18 +68,26 @@ class Module:
         found: dict[str, Reference] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                found |= {a.asname or a.name.partition(".")[0]: Reference(a.name) for a in node.names if find(a.name)}
+                found |= {
+                    a.asname or a.name.partition(".")[0]: Reference(a.name)
+                    for a in node.names
+                    if find(a.name)
+                }
             elif isinstance(node, ast.ImportFrom):
                 origin = self._absolute(node)
                 for alias in node.names:
                     if find(f"{origin}.{alias.name}"):
                         found[alias.asname or alias.name] = Reference(f"{origin}.{alias.name}")
                     elif find(origin):
-                        found[alias.asname or alias.name] = Reference(origin, alias.name if alias.name != "*" else None)
+                        found[alias.asname or alias.name] = Reference(
+                            origin, alias.name if alias.name != "*" else None
+                        )
         return found
 
     def _absolute(self, node: ast.ImportFrom) -> str:
-        parents = self.name.split(".") if self.path.name == "__init__.py" else self.name.split(".")[:-1]
+        parents = (
+            self.name.split(".") if self.path.name == "__init__.py" else self.name.split(".")[:-1]
+        )
         base = parents[: len(parents) - node.level + 1] if node.level else []
         return ".".join([*base, *([node.module] if node.module else [])])
 
@@ -91,7 +103,9 @@ def find(name: str) -> Module | None:
     if first != PACKAGE.name:
         return None
     path = PACKAGE.joinpath(*rest)
-    for candidate in (path / "__init__.py", path.with_suffix(".py")) if rest else (path / "__init__.py",):
+    for candidate in (
+        (path / "__init__.py", path.with_suffix(".py")) if rest else (path / "__init__.py",)
+    ):
         if candidate.is_file():
             return Module(name, candidate)
     return None
@@ -112,7 +126,10 @@ def reached(entries: Iterable[str]) -> set[str]:
 
 
 def _reached(entries: Iterable[str]) -> Iterator[tuple[Module, ast.stmt]]:
-    pending = [Reference(module, name or None) for module, _, name in (entry.partition(":") for entry in entries)]
+    pending = [
+        Reference(module, name or None)
+        for module, _, name in (entry.partition(":") for entry in entries)
+    ]
     seen: set[Reference] = set()
     while pending:
         reference = pending.pop()
@@ -129,7 +146,9 @@ def _reached(entries: Iterable[str]) -> Iterator[tuple[Module, ast.stmt]]:
         for statement in module.statements(resolved.name):
             yield module, statement
             pending += (
-                r for r in _references(module, statement) if r.module == module.name or r.module not in NOT_FOLLOWED
+                r
+                for r in _references(module, statement)
+                if r.module == module.name or r.module not in NOT_FOLLOWED
             )
 
 
@@ -185,10 +204,14 @@ def _text(module: Module, statement: ast.stmt) -> str:
         first = min([first, *(decorator.lineno for decorator in statement.decorator_list)])
     skipped: set[int] = set()
     for node in ast.walk(statement):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and _is_docstring(node.body[0]):
+        if isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        ) and _is_docstring(node.body[0]):
             docstring = node.body[0]
             if docstring.lineno > node.lineno:
-                skipped |= set(range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1))
+                skipped |= set(
+                    range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1)
+                )
     lines = (
         module.lines[number - 1]
         for number in range(first, (statement.end_lineno or first) + 1)
@@ -214,7 +237,11 @@ def _named_modules(node: ast.AST) -> Iterator[Module]:
 
 
 def _strings(node: ast.AST) -> Iterator[str]:
-    return (child.value for child in ast.walk(node) if isinstance(child, ast.Constant) and isinstance(child.value, str))
+    return (
+        child.value
+        for child in ast.walk(node)
+        if isinstance(child, ast.Constant) and isinstance(child.value, str)
+    )
 
 
 def _defined_names(statement: ast.stmt) -> list[str]:

@@ -39,10 +39,14 @@ class Input:
         manifest = read_manifest(self.path)
         if manifest is None:
             raise UserError(
-                f"{self.path} is not there yet" + (f"; run `ldebm {self.made_by}` first" if self.made_by else "")
+                f"{self.path} is not there yet"
+                + (f"; run `ldebm {self.made_by}` first" if self.made_by else "")
             )
         outputs = manifest["outputs"]
-        return {name: outputs.get(name, "absent") for name in (outputs if self.files is None else self.files)}
+        return {
+            name: outputs.get(name, "absent")
+            for name in (outputs if self.files is None else self.files)
+        }
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,11 @@ class Step:
             "source": self.source,
             "inputs": {name: one.hashes() for name, one in self.inputs.items()},
         }
-        return {"step": self.name, "fingerprint": hashlib.sha256(canonical(content).encode()).hexdigest(), **content}
+        return {
+            "step": self.name,
+            "fingerprint": hashlib.sha256(canonical(content).encode()).hexdigest(),
+            **content,
+        }
 
 
 def run(step: Step, patience: float = PATIENCE) -> str:
@@ -126,7 +134,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and {"fingerprint", "outputs"} <= manifest.keys() else None
+    return (
+        manifest
+        if isinstance(manifest, dict) and {"fingerprint", "outputs"} <= manifest.keys()
+        else None
+    )
 
 
 def canonical(value: Any) -> str:
@@ -158,7 +170,11 @@ def _do(step: Step, wanted: dict[str, Any], place: Path) -> None:
     checkpoints.mkdir(exist_ok=True)
     print(f"{step.name}: {'going on' if any(checkpoints.iterdir()) else 'started'}", flush=True)
     step.work(checkpoints, new)
-    outputs = {path.relative_to(new).as_posix(): file_hash(path) for path in sorted(new.rglob("*")) if path.is_file()}
+    outputs = {
+        path.relative_to(new).as_posix(): file_hash(path)
+        for path in sorted(new.rglob("*"))
+        if path.is_file()
+    }
     _write_manifest(new, {**wanted, "outputs": outputs})
     shutil.rmtree(done, ignore_errors=True)
     os.replace(new, done)
@@ -193,7 +209,9 @@ def _link(source: Path, target: Path) -> None:
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     temporary = folder / f".{MANIFEST}.new"
-    temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     os.replace(temporary, folder / MANIFEST)
 
 

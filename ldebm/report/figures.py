@@ -14,7 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter, SymmetricalLogLocator
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+    SymmetricalLogLocator,
+)
 from numpy.typing import NDArray
 
 from ldebm.report.interpretability import information
@@ -37,13 +43,30 @@ STYLE: Any = {
 }  # fmt: skip
 SMALL = 8
 
-NO_TERMS = ("step", "epoch", "loss", "clusters", "clustering_seconds", "tokens_per_second", "seconds")
+NO_TERMS = (
+    "step",
+    "epoch",
+    "loss",
+    "clusters",
+    "clustering_seconds",
+    "tokens_per_second",
+    "seconds",
+)
 NO_TERM_PREFIXES = ("valid_", "gradient_norm_", "learning_rate_")
-TITLES = {"rppl": "Reverse perplexity", "bleu": "BLEU (%)", "wkl": "Word KL (nats)", "nll": "NLL (nats a sentence)"}
+TITLES = {
+    "rppl": "Reverse perplexity",
+    "bleu": "BLEU (%)",
+    "wkl": "Word KL (nats)",
+    "nll": "NLL (nats a sentence)",
+}
 LOWER, HIGHER = "← lower is better", "higher is better →"
 FEW_ROWS = 30  # of a history: its points are marked, as a line of one point is not seen
 LABEL_HEIGHT = 0.085  # of a line of small print, in heights of a panel
-LIMITS = {"rppl": ("rppl_real_text", "real text"), "wkl": ("wkl", "test set"), "nll": ("nll", "source's entropy")}
+LIMITS = {
+    "rppl": ("rppl_real_text", "real text"),
+    "wkl": ("wkl", "test set"),
+    "nll": ("nll", "source's entropy"),
+}
 
 
 def draw_figures(found: Results, folder: Path) -> None:
@@ -55,7 +78,9 @@ def draw_figures(found: Results, folder: Path) -> None:
 
 def metrics(found: Results) -> Figure:
     """A panel a metric, a line a model: ours, the printed number, and what the test set or real text reaches."""
-    figure = Figure(figsize=(14, 1.7 + 0.3 * len(found.models)), layout=ConstrainedLayoutEngine(wspace=0.08))
+    figure = Figure(
+        figsize=(14, 1.7 + 0.3 * len(found.models)), layout=ConstrainedLayoutEngine(wspace=0.08)
+    )
     panels = figure.subplots(1, len(TITLES), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, TITLES, strict=True):
         _metric_panel(axes, found, metric)
@@ -66,14 +91,24 @@ def metrics(found: Results) -> Figure:
     if found.published:
         handles.append(_key("D", "none", "printed in the paper"))
     if found.energy_based:
-        handles.append(_key("s", PURPLE, "ours, published estimator of energy-based priors: no bound"))
+        handles.append(
+            _key("s", PURPLE, "ours, published estimator of energy-based priors: no bound")
+        )
     figure.legend(handles=handles, loc="outside lower left", ncols=3)
     return figure
 
 
 def _key(marker: str, face: str, label: str) -> Line2D:
     edge = VERMILION if face == "none" else face
-    return Line2D([], [], linestyle="none", marker=marker, markerfacecolor=face, markeredgecolor=edge, label=label)
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker=marker,
+        markerfacecolor=face,
+        markeredgecolor=edge,
+        label=label,
+    )
 
 
 def _metric_panel(axes: Axes, found: Results, metric: str) -> None:
@@ -87,20 +122,49 @@ def _metric_panel(axes: Axes, found: Results, metric: str) -> None:
     limit, name = LIMITS.get(metric, ("", ""))
     if limit in found.test_set:
         axes.axvline(found.test_set[limit], color=GREEN, linewidth=1.2, zorder=1)
-        place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "va": "bottom", "ha": "center"}
+        place: dict[str, Any] = {
+            "transform": axes.get_xaxis_transform(),
+            "va": "bottom",
+            "ha": "center",
+        }
         axes.text(found.test_set[limit], 1.01, name, color=GREEN, fontsize=SMALL, **place)
     _set_scale(axes, metric)
 
 
-def _metric_line(axes: Axes, line: int, result: ModelResult, metric: str, printed: float | None) -> None:
+def _metric_line(
+    axes: Axes, line: int, result: ModelResult, metric: str, printed: float | None
+) -> None:
     """Our value with its spread, the printed one, and for NLL the published estimator's; our numbers at the right."""
     if printed is not None:
-        axes.plot(printed, line, "D", markerfacecolor="none", markeredgecolor=VERMILION, markersize=6, zorder=3)
-    column: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right"}
-    estimators = [(metric, "o", BLUE), *([("nll_published", "s", PURPLE)] if metric == "nll" else [])]
+        axes.plot(
+            printed,
+            line,
+            "D",
+            markerfacecolor="none",
+            markeredgecolor=VERMILION,
+            markersize=6,
+            zorder=3,
+        )
+    column: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "center",
+        "ha": "right",
+    }
+    estimators = [
+        (metric, "o", BLUE),
+        *([("nll_published", "s", PURPLE)] if metric == "nll" else []),
+    ]
     for place, (name, marker, colour) in enumerate(estimators):
         if statistic := Statistic.of(result.values(name)):
-            axes.errorbar(statistic.mean, line, xerr=statistic.sd, fmt=marker, color=colour, markersize=5.5, zorder=4)
+            axes.errorbar(
+                statistic.mean,
+                line,
+                xerr=statistic.sd,
+                fmt=marker,
+                color=colour,
+                markersize=5.5,
+                zorder=4,
+            )
             decimals = 3 if metric == "wkl" else int(statistic.mean < 1000)
             text = f"{statistic.mean:.{decimals}f}"
             axes.text(1.15 + 0.17 * place, line, text, color=colour, fontsize=SMALL, **column)
@@ -131,7 +195,9 @@ def curves(found: Results) -> Figure:
         figure.supylabel("loss, nats a sentence", fontsize="medium")
         lines = {"validation": BLUE, "training objective": SILVER}
         handles = [Line2D([], [], color=colour, label=name) for name, colour in lines.items()]
-        figure.legend(handles=[*handles, _key("o", BLUE, "weights kept")], loc="outside upper left", ncols=3)
+        figure.legend(
+            handles=[*handles, _key("o", BLUE, "weights kept")], loc="outside upper left", ncols=3
+        )
     return figure
 
 
@@ -195,7 +261,9 @@ def _term_lines(axes: Axes, history: Mapping[str, Floats]) -> None:
 
 def term_names(history: Mapping[str, Floats]) -> list[str]:
     """The columns that hold a term of the loss, those without any value left out."""
-    names = [name for name in history if name not in NO_TERMS and not name.startswith(NO_TERM_PREFIXES)]
+    names = [
+        name for name in history if name not in NO_TERMS and not name.startswith(NO_TERM_PREFIXES)
+    ]
     return [name for name in names if np.isfinite(history[name]).any()]
 
 
@@ -203,9 +271,16 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Name each line at the right of the panel, as near to its last value as the other names allow."""
     scale = axes.yaxis.get_transform().transform
     bottom, top = scale(np.array(axes.get_ylim()))
-    wanted = sorted(((float(scale(value)) - bottom) / (top - bottom), name, colour) for value, name, colour in ends)
-    for y, (_, name, colour) in zip(spread([y for y, _, _ in wanted], LABEL_HEIGHT), wanted, strict=True):
-        axes.text(1.02, y, name, transform=axes.transAxes, color=colour, fontsize=SMALL, va="center")
+    wanted = sorted(
+        ((float(scale(value)) - bottom) / (top - bottom), name, colour)
+        for value, name, colour in ends
+    )
+    for y, (_, name, colour) in zip(
+        spread([y for y, _, _ in wanted], LABEL_HEIGHT), wanted, strict=True
+    ):
+        axes.text(
+            1.02, y, name, transform=axes.transAxes, color=colour, fontsize=SMALL, va="center"
+        )
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -223,7 +298,9 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 def latent(found: Results) -> Figure:
     """A panel a model with a latent space: posterior modes of the test sentences, first seed, coloured by symbol."""
     with_latents = [result for result in found.models if "modes" in result.runs[0].latents]
-    figure, panels = _grid(with_latents, "no model in the table has a latent space", height=2.9, width=3.1)
+    figure, panels = _grid(
+        with_latents, "no model in the table has a latent space", height=2.9, width=3.1
+    )
     for axes, result in zip(panels, with_latents, strict=False):
         arrays = result.runs[0].latents
         points, shares = principal_components(arrays["modes"])
@@ -240,7 +317,9 @@ def latent(found: Results) -> Figure:
 def principal_components(modes: NDArray[Any]) -> tuple[Floats, Floats]:
     """The first two principal components (N, 2) of `modes` (N, D), and their shares of the variance (2,)."""
     centred = np.asarray(modes, dtype=np.float64) - np.mean(modes, axis=0, dtype=np.float64)
-    u, s, _ = np.linalg.svd(np.pad(centred, ((0, 0), (0, max(0, 2 - centred.shape[1])))), full_matrices=False)
+    u, s, _ = np.linalg.svd(
+        np.pad(centred, ((0, 0), (0, max(0, 2 - centred.shape[1])))), full_matrices=False
+    )
     u, s = np.pad(u, ((0, 0), (0, max(0, 2 - u.shape[1])))), np.pad(s, (0, max(0, 2 - len(s))))
     total = float(np.sum(s**2))
     return u[:, :2] * s[:2], s[:2] ** 2 / total if total > 0 else np.zeros(2)
@@ -261,7 +340,14 @@ def _groups(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any] | Non
 
 def _scatter(axes: Axes, points: Floats, groups: NDArray[Any] | None) -> None:
     size = max(2.0, min(12.0, 6000 / max(1, len(points))))
-    axes.scatter(points[:, 0], points[:, 1], s=size, color=BLUE if groups is None else SILVER, alpha=0.6, linewidths=0)
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=size,
+        color=BLUE if groups is None else SILVER,
+        alpha=0.6,
+        linewidths=0,
+    )
     if groups is None:
         return
     values, counts = np.unique(groups, return_counts=True)
@@ -272,10 +358,21 @@ def _scatter(axes: Axes, points: Floats, groups: NDArray[Any] | None) -> None:
     for colour, value in zip(PALETTE, commonest, strict=False):
         x, y = np.median(points[groups == value], axis=0)
         outline = [withStroke(linewidth=2.5, foreground="white")]
-        axes.text(x, y, str(value), color=colour, fontweight="bold", ha="center", va="center", path_effects=outline)
+        axes.text(
+            x,
+            y,
+            str(value),
+            color=colour,
+            fontweight="bold",
+            ha="center",
+            va="center",
+            path_effects=outline,
+        )
 
 
-def _grid(panels: Sequence[Any], nothing: str, width: float = 3.3, height: float = 2.4) -> tuple[Figure, list[Axes]]:
+def _grid(
+    panels: Sequence[Any], nothing: str, width: float = 3.3, height: float = 2.4
+) -> tuple[Figure, list[Axes]]:
     """A figure with a panel for each of `panels`, or one that says there is nothing to show."""
     if not panels:
         figure = Figure(figsize=(5, 1.5))

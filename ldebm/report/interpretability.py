@@ -70,7 +70,10 @@ def rows(results: Results, attributes: Attributes) -> list[Row]:
 
 def page(results: Results, corpus: Corpus) -> str:
     """Markdown: for every value of the most informative variables, its share and the test sentences it is surest of."""
-    texts = [" ".join(corpus.vocabulary.words[i] for i in corpus.test[index]) for index in range(len(corpus.test))]
+    texts = [
+        " ".join(corpus.vocabulary.words[i] for i in corpus.test[index])
+        for index in range(len(corpus.test))
+    ]
     parts = ["## The sentences nearest to each symbol", ""]
     for result, run in _with_symbols(results):
         if run is result.runs[0]:
@@ -82,7 +85,11 @@ def _table(frame: "pd.DataFrame") -> str:
     """The readable columns as Markdown."""
     if frame.empty:
         return "No model has symbols or a code."
-    attributes = [column.removesuffix("_v_measure") for column in map(str, frame) if column.endswith("_v_measure")]
+    attributes = [
+        column.removesuffix("_v_measure")
+        for column in map(str, frame)
+        if column.endswith("_v_measure")
+    ]
     names = {
         "row": "Model",
         "seed": "Seed",
@@ -92,7 +99,9 @@ def _table(frame: "pd.DataFrame") -> str:
         "information": "I(x; y)",
     }
     shown = frame.rename(columns=names | {f"{name}_v_measure": f"V, {name}" for name in attributes})
-    return shown[[*names.values(), *(f"V, {name}" for name in attributes)]].to_markdown(index=False, floatfmt=".2f")
+    return shown[[*names.values(), *(f"V, {name}" for name in attributes)]].to_markdown(
+        index=False, floatfmt=".2f"
+    )
 
 
 def _with_symbols(results: Results) -> Iterator[tuple[ModelResult, SeedRun]]:
@@ -107,7 +116,9 @@ def _columns(path: Path) -> dict[str, Array]:
         lines = list(csv.DictReader(file))
     if not lines:
         raise UserError(f"{path} holds no sentence; run `ldebm data` again")
-    return {name: np.array([line[name] for line in lines]) for name in lines[0] if name != "log_prob"}
+    return {
+        name: np.array([line[name] for line in lines]) for name in lines[0] if name != "log_prob"
+    }
 
 
 def _row(result: ModelResult, run: SeedRun, attributes: Attributes) -> Row:
@@ -129,7 +140,9 @@ def _match(name: str, codes: Array, valid_codes: Array, attributes: Attributes) 
     variable = int(np.argmax(on_valid))
     scores = homogeneity_completeness_v_measure(attributes["test"][name], codes[:, variable])
     named = zip(("homogeneity", "completeness", "v_measure"), scores, strict=True)
-    return {f"{name}_variable": variable} | {f"{name}_{kind}": round(float(score), 4) for kind, score in named}
+    return {f"{name}_variable": variable} | {
+        f"{name}_{kind}": round(float(score), 4) for kind, score in named
+    }
 
 
 def _model_page(label: str, probs: Array, texts: Sequence[str]) -> list[str]:
@@ -153,5 +166,7 @@ def _variable_page(probs: Array, texts: Sequence[str]) -> Iterator[str]:
         if share == 0:
             continue
         yield f"- **{value}** ({share:.1%})"
-        for index in np.argsort(-probs[:, value], kind="stable")[: min(SENTENCES_SHOWN, int(share * len(probs)))]:
+        for index in np.argsort(-probs[:, value], kind="stable")[
+            : min(SENTENCES_SHOWN, int(share * len(probs)))
+        ]:
             yield f"  - {texts[index].replace('<', '&lt;')}"

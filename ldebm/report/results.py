@@ -85,7 +85,9 @@ def read_results(params: Params, root: Path) -> Results:
     Raises UserError naming a file that is missing, and the command that makes it.
     """
     corpus = Corpus.open(root / "data" / "tokens")
-    facts = CorpusFacts(len(corpus.train), len(corpus.valid), len(corpus.test), len(corpus.vocabulary) - 3)
+    facts = CorpusFacts(
+        len(corpus.train), len(corpus.valid), len(corpus.test), len(corpus.vocabulary) - 3
+    )
     models = tuple(_read_model(params, root, key, label) for key, label in _labels(params).items())
     printed = published_table() if params.data.corpus == "ptb" else {}
     return Results(facts, _test_set(params, root, corpus), models, printed)
@@ -95,7 +97,10 @@ def published_table() -> dict[str, Scores]:
     """The printed numbers by row, in the printed order; a metric that a row lacks is left out."""
     text = (files("ldebm.report") / "published.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return {row.pop("model"): {metric: float(value) for metric, value in row.items() if value} for row in rows}
+    return {
+        row.pop("model"): {metric: float(value) for metric, value in row.items() if value}
+        for row in rows
+    }
 
 
 def run_folder(root: Path, kind: str, model: str, seed: int) -> Path:
@@ -118,12 +123,19 @@ def _read_model(params: Params, root: Path, model: str, label: str) -> ModelResu
 
 
 def _read_run(root: Path, model: str, seed: int) -> SeedRun:
-    trained, evaluated = run_folder(root, "models", model, seed), run_folder(root, "evaluations", model, seed)
+    trained, evaluated = (
+        run_folder(root, "models", model, seed),
+        run_folder(root, "evaluations", model, seed),
+    )
     record = _read_json(trained / "run.json", "train", model, seed)
     history = _read_history(trained / "history.csv", model, seed)
-    judged = _read_json(run_folder(root, "judgements", model, seed) / "scores.json", "judge", model, seed)
+    judged = _read_json(
+        run_folder(root, "judgements", model, seed) / "scores.json", "judge", model, seed
+    )
     scores = _read_json(evaluated / "scores.json", "evaluate", model, seed)
-    return SeedRun(seed, _finite(judged | scores), record, history, _read_latents(evaluated / "latents.npz"))
+    return SeedRun(
+        seed, _finite(judged | scores), record, history, _read_latents(evaluated / "latents.npz")
+    )
 
 
 def _read_json(path: Path, verb: str, model: str, seed: int) -> dict[str, Any]:
@@ -132,7 +144,9 @@ def _read_json(path: Path, verb: str, model: str, seed: int) -> dict[str, Any]:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: no JSON mapping; run `ldebm {verb}` for {model}, seed {seed} again")
+        raise UserError(
+            f"{path} is damaged: no JSON mapping; run `ldebm {verb}` for {model}, seed {seed} again"
+        )
     return values
 
 
@@ -142,7 +156,9 @@ def _read_history(path: Path, model: str, seed: int) -> dict[str, NDArray[np.flo
     try:
         if "step" not in names:
             raise ValueError("no column step")
-        values = np.array([[float(cell) if cell else math.nan for cell in row] for row in cells], dtype=np.float64)
+        values = np.array(
+            [[float(cell) if cell else math.nan for cell in row] for row in cells], dtype=np.float64
+        )
         return dict(zip(names, values.reshape(len(cells), len(names)).T, strict=True))
     except ValueError:
         again = f"run `ldebm train` for {model}, seed {seed} again"
@@ -161,7 +177,9 @@ def _read_text(path: Path, verb: str, model: str, seed: int) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `ldebm {verb}` for {model}, seed {seed} makes it") from None
+        raise UserError(
+            f"{path} is missing; `ldebm {verb}` for {model}, seed {seed} makes it"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
@@ -175,7 +193,11 @@ def _finite(values: Mapping[str, Any]) -> Scores:
 def _test_set(params: Params, root: Path, corpus: Corpus) -> Scores:
     """What the metrics say of the test set itself: the best a model can hope for."""
     text, reference = (_lines(split, corpus.vocabulary) for split in (corpus.test, corpus.train))
-    judged = _finite(_read_json(run_folder(root, "judgements", REAL_TEXT, 1) / "scores.json", "judge", REAL_TEXT, 1))
+    judged = _finite(
+        _read_json(
+            run_folder(root, "judgements", REAL_TEXT, 1) / "scores.json", "judge", REAL_TEXT, 1
+        )
+    )
     scores = {"bleu": 100.0, "wkl": word_kl(text, reference).score}
     if "rppl" in judged:
         scores["rppl_real_text"] = judged["rppl"]
@@ -199,7 +221,9 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `ldebm data` makes it") from None
     except (KeyError, ValueError):
-        raise UserError(f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again") from None
+        raise UserError(
+            f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again"
+        ) from None
     return -float(np.mean(log_probs[: params.evaluation.likelihood_sentences]))
 
 

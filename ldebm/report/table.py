@@ -22,7 +22,9 @@ COLUMNS = (
     "nll", "nll_sd", "nll_published", "nll_published_sd", "nll_paper",
     "seeds", "parameters", "train_seconds", "device", "rppl_real_text",
 )  # fmt: skip
-HEADINGS = dict(zip(METRICS, ("rPPL ↓", "BLEU ↑", "wKL ↓", "NLL ↓", "NLL, published estimator"), strict=True))
+HEADINGS = dict(
+    zip(METRICS, ("rPPL ↓", "BLEU ↑", "wKL ↓", "NLL ↓", "NLL, published estimator"), strict=True)
+)
 DECIMALS = {"rppl": 2, "bleu": 2, "wkl": 3, "nll": 2, "nll_published": 2}
 PUBLISHED_EVALUATION = {"samples": 46000, "likelihood_samples": 500}
 PUBLISHED_JUDGE_TEXT = {"train_sentences": 40000, "valid_sentences": 3000}
@@ -93,7 +95,9 @@ def write_results(params: Params, root: Path, results: Path) -> None:
     with staged(results) as folder:
         write_csv(found, folder / "table.csv")
         (folder / "table.md").write_text(markdown(params, found), encoding="utf-8")
-        (folder / "metrics.json").write_text(json.dumps(metrics(found), indent=2) + "\n", encoding="utf-8")
+        (folder / "metrics.json").write_text(
+            json.dumps(metrics(found), indent=2) + "\n", encoding="utf-8"
+        )
         interpretability.write(found, root, folder)
     with staged(results / "figures") as folder:
         draw_figures(found, folder)
@@ -104,7 +108,9 @@ def write_csv(found: Results, path: Path) -> None:
     import pandas as pd
 
     rows = (_model_cells(result, found.published.get(result.row, {})) for result in found.models)
-    pd.DataFrame([_test_set_cells(found), *rows], columns=list(COLUMNS), dtype=object).to_csv(path, index=False)
+    pd.DataFrame([_test_set_cells(found), *rows], columns=list(COLUMNS), dtype=object).to_csv(
+        path, index=False
+    )
 
 
 def metrics(found: Results) -> dict[str, Scores]:
@@ -112,7 +118,9 @@ def metrics(found: Results) -> dict[str, Scores]:
     table = {"test_set": found.test_set}
     for result in found.models:
         means = {metric: Statistic.of(result.values(metric)) for metric in METRICS}
-        table[result.model] = {metric: mean.mean for metric, mean in means.items() if mean is not None}
+        table[result.model] = {
+            metric: mean.mean for metric, mean in means.items() if mean is not None
+        }
     return table
 
 
@@ -126,7 +134,12 @@ def _test_set_cells(found: Results) -> Cells:
 
 
 def _model_cells(result: ModelResult, printed: Scores) -> Cells:
-    cells: Cells = {"row": result.row, "model": result.model, "seeds": _seeds(result), "device": _device(result)}
+    cells: Cells = {
+        "row": result.row,
+        "model": result.model,
+        "seeds": _seeds(result),
+        "device": _device(result),
+    }
     for metric in METRICS:
         if statistic := Statistic.of(result.values(metric)):
             cells[metric] = round(statistic.mean, 4)
@@ -156,7 +169,10 @@ def markdown(params: Params, found: Results) -> str:
     lines = [f"# Results on {_corpus_name(params)}", "", _caption(params, found), ""]
     header = ["Model", *HEADINGS.values(), "Seeds", "Weights", "Training", "Device"]
     lines += [_line(header), _line([":--", *["--:"] * (len(METRICS) + 3), ":--"])]
-    lines += [_line(_test_set_texts(found)), *(_line(_model_texts(found, result)) for result in found.models)]
+    lines += [
+        _line(_test_set_texts(found)),
+        *(_line(_model_texts(found, result)) for result in found.models),
+    ]
     return "\n".join([*lines, "", *(f"- {note}" for note in _notes(params, found)), ""])
 
 
@@ -166,8 +182,13 @@ def _line(cells: Sequence[str]) -> str:
 
 def _test_set_texts(found: Results) -> list[str]:
     printed, scores = found.published.get(TEST_SET, {}), found.test_set
-    floor = f"{scores['rppl_real_text']:.{DECIMALS['rppl']}f} †" if "rppl_real_text" in scores else ""
-    cells = [_with_printed(Statistic.of([scores[m]] if m in scores else []), m, printed.get(m)) for m in METRICS[1:]]
+    floor = (
+        f"{scores['rppl_real_text']:.{DECIMALS['rppl']}f} †" if "rppl_real_text" in scores else ""
+    )
+    cells = [
+        _with_printed(Statistic.of([scores[m]] if m in scores else []), m, printed.get(m))
+        for m in METRICS[1:]
+    ]
     return [TEST_SET, floor, *cells, "", "", "", ""]
 
 
@@ -175,10 +196,20 @@ def _model_texts(found: Results, result: ModelResult) -> list[str]:
     printed = dict(found.published.get(result.row, {}))
     if result.model in found.energy_based and "nll" in printed:
         printed["nll_published"] = printed.pop("nll")  # the printed number is of that estimator
-    cells = [_with_printed(Statistic.of(result.values(metric)), metric, printed.get(metric)) for metric in METRICS]
+    cells = [
+        _with_printed(Statistic.of(result.values(metric)), metric, printed.get(metric))
+        for metric in METRICS
+    ]
     epochs = statistics.fmean(run.record["epochs"] for run in result.runs)
     training = f"{epochs:.3g} epochs, {duration(_train_seconds(result))}"
-    return [result.label, *cells, _seeds(result), f"{_weights(result):,}", training, _device(result)]
+    return [
+        result.label,
+        *cells,
+        _seeds(result),
+        f"{_weights(result):,}",
+        training,
+        _device(result),
+    ]
 
 
 def _with_printed(statistic: Statistic | None, metric: str, printed: float | None) -> str:
@@ -219,7 +250,11 @@ def _notes(params: Params, found: Results) -> list[str]:
     """What each column is, and how this table's evaluation differs from the published one."""
     test, evaluation = found.corpus.test, params.evaluation
     count = min(test, evaluation.likelihood_sentences or test)
-    sentences = f"all {test:,} test sentences" if count == test else f"the first {count:,} of {test:,} test sentences"
+    sentences = (
+        f"all {test:,} test sentences"
+        if count == test
+        else f"the first {count:,} of {test:,} test sentences"
+    )
     notes = [RPPL.format(params.judge.train_sentences, evaluation.samples), FLOOR, BLEU, WKL]
     notes.append(NLL.format(evaluation.likelihood_samples, sentences))
     if found.energy_based:
@@ -233,16 +268,24 @@ def _notes(params: Params, found: Results) -> list[str]:
 
 def _reductions(judge: Judge, evaluation: Evaluation, test: int) -> list[str]:
     """One note on the settings that differ from the published evaluation, or none."""
-    published = {name: value for name, value in vars(JudgeSettings()).items() if name in Judge.model_fields}
+    published = {
+        name: value for name, value in vars(JudgeSettings()).items() if name in Judge.model_fields
+    }
     published |= PUBLISHED_JUDGE_TEXT
-    changed = _changed("judge", judge, published) + _changed("evaluation", evaluation, PUBLISHED_EVALUATION)
+    changed = _changed("judge", judge, published) + _changed(
+        "evaluation", evaluation, PUBLISHED_EVALUATION
+    )
     if (sentences := evaluation.likelihood_sentences) is not None and sentences < test:
         changed.append(f"evaluation.likelihood_sentences {sentences} (all)")
     if not changed:
         return []
-    return [f"Not evaluated as published. Settings, the published one in parentheses: {', '.join(changed)}."]
+    return [
+        f"Not evaluated as published. Settings, the published one in parentheses: {', '.join(changed)}."
+    ]
 
 
 def _changed(block: str, settings: Judge | Evaluation, published: Mapping[str, Any]) -> list[str]:
     pairs = {name: (getattr(settings, name), value) for name, value in published.items()}
-    return [f"{block}.{name} {ours} ({value})" for name, (ours, value) in pairs.items() if ours != value]
+    return [
+        f"{block}.{name} {ours} ({value})" for name, (ours, value) in pairs.items() if ours != value
+    ]

@@ -45,7 +45,9 @@ class GmVaeRow(RowConfig, LogisticWeight):
             prior=prior,
             regularisers=[
                 terms.Regulariser("aggregate_kl", terms.aggregate_kl, weight),
-                terms.Regulariser("information", terms.information, weight, self.information_weight),
+                terms.Regulariser(
+                    "information", terms.information, weight, self.information_weight
+                ),
                 terms.Regulariser("averaged_kl", terms.averaged_kl(prior), weight),
                 terms.Regulariser("dispersion", terms.dispersion(prior), weight, self.beta),
             ],

@@ -46,18 +46,24 @@ class LdebmRow(RowConfig):
         from ldebm.models.posteriors import GaussianHead
         from ldebm.models.sentence import SentenceModel
 
-        network = TimeConditionedNet(self.latent_dim, self.energy_hidden, self.symbols, self.energy_blocks, self.levels)
+        network = TimeConditionedNet(
+            self.latent_dim, self.energy_hidden, self.symbols, self.energy_blocks, self.levels
+        )
         clustered = geometric_clusters(self.symbols, self.cluster_dims, self.cluster_iterations)
         floor, gamma = terms.entropy_floor(self.entropy_floor), self.prior_weight
         model = SentenceModel(
             *two_embeddings(size, self.latent_dim),
             posterior=GaussianHead(2 * size.hidden, self.latent_dim, activate=True),
-            prior=LatentDiffusionPrior(network, self.levels, self.langevin_steps, self.langevin_step_size),
+            prior=LatentDiffusionPrior(
+                network, self.levels, self.langevin_steps, self.langevin_step_size
+            ),
             regularisers=[
                 terms.Regulariser("negative_entropy", floor, factor=gamma),
                 terms.Regulariser("prior_cross_entropy", terms.prior_cross_entropy, factor=gamma),
                 terms.Regulariser("contrast", terms.contrast, factor=gamma),
-                terms.Regulariser("symbol_information", terms.symbol_information, factor=-self.information_weight),
+                terms.Regulariser(
+                    "symbol_information", terms.symbol_information, factor=-self.information_weight
+                ),
                 terms.Regulariser("pseudo_label", terms.pseudo_label, factor=self.label_weight),
             ],
             plan_epoch=clustered if self.label_weight else shuffled,

@@ -43,7 +43,9 @@ class SemiVaeRow(RowConfig, LogisticWeight):
                 CategoricalHead(width, self.variables, self.values),
                 GaussianHead(width, self.latent_dim),
             ),
-            prior=JointPrior(UniformCode(self.variables, self.values), StandardNormal(self.latent_dim)),
+            prior=JointPrior(
+                UniformCode(self.variables, self.values), StandardNormal(self.latent_dim)
+            ),
             regularisers=[
                 terms.Regulariser("aggregate_kl", terms.aggregate_kl, weight),
                 terms.Regulariser("information", terms.information, weight, free),

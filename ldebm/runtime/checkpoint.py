@@ -31,7 +31,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             names, metadata = list(file.keys()), file.metadata() or {}
-            return {name: file.get_tensor(name) for name in names}, json.loads(metadata.get("state", "{}"))
+            return {name: file.get_tensor(name) for name in names}, json.loads(
+                metadata.get("state", "{}")
+            )
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it and run again") from None
 
@@ -50,7 +52,9 @@ def restore_model(model: nn.Module, tensors: dict[str, Tensor], origin: Path) ->
     """Copy tensors into a model of the same shape. Raises UserError naming the file `origin` if it was made for another."""
     own = model_tensors(model)
     if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
-        raise UserError(f"{origin}: holds weights of another model than the parameters describe; train it again")
+        raise UserError(
+            f"{origin}: holds weights of another model than the parameters describe; train it again"
+        )
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
 
@@ -72,7 +76,9 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
     for name, tensor in tensors.items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -83,5 +89,7 @@ def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def under_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one prefix, by their own names."""
     return {
-        name.removeprefix(f"{prefix}/"): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}/")
+        name.removeprefix(f"{prefix}/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}/")
     }

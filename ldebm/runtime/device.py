@@ -11,7 +11,9 @@ from ldebm.errors import UserError
 def choose(name: str) -> torch.device:
     """`auto` takes CUDA where there is a GPU, else the CPU. Raises UserError if `cuda` is asked for in vain."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("run.device: cuda is asked for, but this machine has no CUDA device; use auto or cpu")
+        raise UserError(
+            "run.device: cuda is asked for, but this machine has no CUDA device; use auto or cpu"
+        )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -25,7 +27,10 @@ def prepare(device: torch.device) -> None:
 def precision(asked: str, device: torch.device) -> str:
     """`bfloat16` if it is asked for and the device computes in it, else `float32`; emulated, it is several times slower than float32."""
     if asked == "bfloat16" and not has_bfloat16(device):
-        print("run.precision: this device only emulates bfloat16, which is slower; float32 is used", file=sys.stderr)
+        print(
+            "run.precision: this device only emulates bfloat16, which is slower; float32 is used",
+            file=sys.stderr,
+        )
         return "float32"
     return asked
 

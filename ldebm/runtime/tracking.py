@@ -33,7 +33,10 @@ class Tracker(Protocol):
     def set_tags(self, tags: Mapping[str, str]) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
@@ -59,7 +62,10 @@ class NoTracker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Nothing."""
 
@@ -67,7 +73,9 @@ class NoTracker:
 class MlflowTracker:
     """A run in MLflow: the one with this identity if there is one, else a new one. Metrics are buffered."""
 
-    def __init__(self, uri: str, experiment: str, name: str, identity: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, uri: str, experiment: str, name: str, identity: str, tags: Mapping[str, str]
+    ) -> None:
         from filelock import FileLock
         from mlflow import MlflowClient
 
@@ -77,10 +85,18 @@ class MlflowTracker:
         ):  # processes that create the database, or a run, at once disturb each other
             self.client = MlflowClient(uri)
             found = self.client.get_experiment_by_name(experiment)
-            self.experiment = found.experiment_id if found else self._create_experiment(uri, experiment, folder)
-            runs = self.client.search_runs([self.experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
+            self.experiment = (
+                found.experiment_id if found else self._create_experiment(uri, experiment, folder)
+            )
+            runs = self.client.search_runs(
+                [self.experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1
+            )
             self.run = (
-                runs[0] if runs else self.client.create_run(self.experiment, run_name=name, tags={IDENTITY: identity})
+                runs[0]
+                if runs
+                else self.client.create_run(
+                    self.experiment, run_name=name, tags={IDENTITY: identity}
+                )
             )
         self.id = self.run.info.run_id
         self.buffer: list[Metric] = []
@@ -90,7 +106,9 @@ class MlflowTracker:
 
     def _create_experiment(self, uri: str, name: str, folder: Path) -> str:
         """Beside a local database the artifacts get a folder of their own; a server decides for itself."""
-        location = (folder / "mlruns" / name).resolve().as_uri() if uri.startswith("sqlite:") else None
+        location = (
+            (folder / "mlruns" / name).resolve().as_uri() if uri.startswith("sqlite:") else None
+        )
         return str(self.client.create_experiment(name, artifact_location=location))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -99,16 +117,28 @@ class MlflowTracker:
 
         known = self.client.get_run(self.id).data.params
         flat = {name: str(value) for name, value in flatten(params)}
-        for some in _batches([Param(name, value) for name, value in flat.items() if name not in known], 100):
+        for some in _batches(
+            [Param(name, value) for name, value in flat.items() if name not in known], 100
+        ):
             self.client.log_batch(self.id, params=some)
-        self.set_tags({f"changed.{name}": value for name, value in flat.items() if known.get(name, value) != value})
+        self.set_tags(
+            {
+                f"changed.{name}": value
+                for name, value in flat.items()
+                if known.get(name, value) != value
+            }
+        )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Values at a step; written when many have come together, or after some seconds."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self.buffer += [Metric(name, float(value), now, step) for name, value in metrics.items() if value is not None]
+        self.buffer += [
+            Metric(name, float(value), now, step)
+            for name, value in metrics.items()
+            if value is not None
+        ]
         if len(self.buffer) >= BATCH or time.monotonic() - self.written > PERIOD:
             self.flush()
 
@@ -138,10 +168,15 @@ class MlflowTracker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.flush()
-        status = "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
+        status = (
+            "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
+        )
         self.client.set_terminated(self.id, status)
 
 
@@ -157,7 +192,9 @@ def open_tracker(experiment: str, name: str, identity: str, tags: Mapping[str, s
         os.environ.setdefault(variable, "true")
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder() / 'mlflow.db'}"
     _quiet_migrations()
-    return MlflowTracker(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment, name, identity, tags)
+    return MlflowTracker(
+        uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment, name, identity, tags
+    )
 
 
 def project_folder() -> Path:
@@ -172,7 +209,9 @@ def provenance_tags() -> dict[str, str]:
     """Which code and which experiment a run belongs to."""
     tags = {"DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", "")}
     try:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        git = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        )
         tags["mlflow.source.git.commit"] = git.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         pass  # no repository: nothing to name

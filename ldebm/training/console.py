@@ -18,7 +18,9 @@ class Console:
         """Say how the run stands."""
         if self.bar is not None:
             self.bar.update(int(row["step"]) - self.bar.n)
-            self.bar.set_postfix(loss=f"{row['loss']:.2f}", tokens_s=f"{row['tokens_per_second']:.0f}")
+            self.bar.set_postfix(
+                loss=f"{row['loss']:.2f}", tokens_s=f"{row['tokens_per_second']:.0f}"
+            )
         elif "valid_loss" in row or row["seconds"] - self.said > 60:
             self.said = row["seconds"]
             left = (self.total_steps - row["step"]) * row["seconds"] / row["step"]

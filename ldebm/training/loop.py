@@ -17,7 +17,9 @@ from ldebm.training.console import Console
 from ldebm.training.trainer import Row, Trainer
 
 
-def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path, out: Path, tracker: Any) -> None:
+def train_model(
+    params: Params, model: str, seed: int, tokens: Path, work: Path, out: Path, tracker: Any
+) -> None:
     """Train `models.<model>` on the corpus in `tokens`; checkpoints live in `work`, and `out` gets model.safetensors, history.csv and run.json."""
     device = devices.choose(params.run.device)
     devices.prepare(device)
@@ -27,13 +29,21 @@ def train_model(params: Params, model: str, seed: int, tokens: Path, work: Path,
     built = build_model(params, model, len(corpus.vocabulary), precision)
     training = params.models[model].training
     trainer = Trainer(
-        built, corpus, training, seed=seed, max_tokens=params.sentence_model.max_tokens, device=device, work=work
+        built,
+        corpus,
+        training,
+        seed=seed,
+        max_tokens=params.sentence_model.max_tokens,
+        device=device,
+        work=work,
     )
     console = Console(f"{model} seed {seed}", trainer.total_steps)
 
     def report(row: Row) -> None:
         console.show(row)
-        tracker.log_metrics({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
+        tracker.log_metrics(
+            {name: value for name, value in row.items() if name != "step"}, step=int(row["step"])
+        )
 
     trainer.run(report)
     console.close()
@@ -50,7 +60,9 @@ def _write_history(path: Path, history: list[Row]) -> None:
         writer.writerows(history)
 
 
-def _write_record(path: Path, params: Params, model: str, seed: int, precision: str, trainer: Trainer) -> None:
+def _write_record(
+    path: Path, params: Params, model: str, seed: int, precision: str, trainer: Trainer
+) -> None:
     progress = trainer.progress
     record = {
         "model": model,

@@ -44,7 +44,9 @@ class Trainer:
         self.model, self.corpus, self.training, self.seed = model.to(device), corpus, training, seed
         self.max_tokens, self.device, self.work = max_tokens, device, work
         self.groups = model.parameter_groups()
-        self.optimiser = torch.optim.Adam([{"params": group} for group in self.groups.values()], fused=True)
+        self.optimiser = torch.optim.Adam(
+            [{"params": group} for group in self.groups.values()], fused=True
+        )
         self.policy: Policy = new_policy(training)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.rng = np.random.default_rng(seed)
@@ -107,7 +109,9 @@ class Trainer:
         modes = partial(posterior_modes, self.model, split, self.max_tokens, self.device)
         plan = self.model.plan_epoch(len(split), self.rng, modes)
         lengths = np.minimum(split.lengths, self.max_tokens - 2)[plan.order]
-        self.plan = plan.arranged(bucketed(lengths, self.training.batch, self.training.bucket, self.rng))
+        self.plan = plan.arranged(
+            bucketed(lengths, self.training.batch, self.training.bucket, self.rng)
+        )
         self.progress.figures = plan.figures
 
     def _end_epoch(self) -> None:
@@ -116,14 +120,21 @@ class Trainer:
 
     def _batch(self) -> Batch:
         assert self.plan is not None
-        part = slice(self.progress.position * self.training.batch, (self.progress.position + 1) * self.training.batch)
+        part = slice(
+            self.progress.position * self.training.batch,
+            (self.progress.position + 1) * self.training.batch,
+        )
         labels = None if self.plan.labels is None else self.plan.labels[part]
-        return collate(self.corpus.train, self.plan.order[part], self.max_tokens, self.device, labels)
+        return collate(
+            self.corpus.train, self.plan.order[part], self.max_tokens, self.device, labels
+        )
 
     def _clip(self) -> dict[str, Tensor]:
         """Clip each group's gradient norm; the norms before clipping."""
         return {
-            f"gradient_norm_{name}": torch.nn.utils.clip_grad_norm_(group, self.training.clip[name]).to(self.device)
+            f"gradient_norm_{name}": torch.nn.utils.clip_grad_norm_(
+                group, self.training.clip[name]
+            ).to(self.device)
             for name, group in self.groups.items()
         }
 
@@ -150,7 +161,10 @@ class Trainer:
             f"learning_rate_{name}": group["lr"]
             for name, group in zip(self.groups, self.optimiser.param_groups, strict=True)
         }
-        row = {"step": self.progress.step, "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch}
+        row = {
+            "step": self.progress.step,
+            "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch,
+        }
         row |= means | rates | self.progress.figures | validation
         row["tokens_per_second"] = self.progress.tokens / seconds
         self.progress.seconds += seconds
@@ -173,9 +187,13 @@ class Trainer:
             row["valid_bleu"] = reconstruction_bleu(
                 self.model, self.corpus.valid, self.corpus.vocabulary, self.max_tokens, self.device
             )
-        verdict = self.policy.observe(-row["valid_bleu"] if "valid_bleu" in row else row["valid_loss"])
+        verdict = self.policy.observe(
+            -row["valid_bleu"] if "valid_bleu" in row else row["valid_loss"]
+        )
         if verdict.keep:
-            checkpoint.save(self.best_path, checkpoint.model_tensors(self.model), {"step": self.progress.step})
+            checkpoint.save(
+                self.best_path, checkpoint.model_tensors(self.model), {"step": self.progress.step}
+            )
             self.progress.kept_step = self.progress.step
         self.progress.stopped = verdict.stop
         return row
@@ -189,7 +207,11 @@ class Trainer:
             tensors["plan/order"] = torch.from_numpy(self.plan.order)
             if self.plan.labels is not None:
                 tensors["plan/labels"] = torch.from_numpy(self.plan.labels)
-        state = {"progress": vars(self.progress), "policy": self.policy.state(), "rng": self.rng.bit_generator.state}
+        state = {
+            "progress": vars(self.progress),
+            "policy": self.policy.state(),
+            "rng": self.rng.bit_generator.state,
+        }
         checkpoint.save(self.work / "checkpoint.safetensors", tensors, state)
 
     def _resume(self) -> None:
@@ -202,7 +224,9 @@ class Trainer:
         self._set_random_states(checkpoint.under_prefix("random", tensors))
         plan = checkpoint.under_prefix("plan", tensors)
         if plan:
-            self.plan = EpochPlan(plan["order"].numpy(), plan["labels"].numpy() if "labels" in plan else None)
+            self.plan = EpochPlan(
+                plan["order"].numpy(), plan["labels"].numpy() if "labels" in plan else None
+            )
         self.progress = Progress(**state["progress"])
         self.policy = type(self.policy)(**state["policy"])
         self.rng.bit_generator.state = state["rng"]
@@ -211,7 +235,9 @@ class Trainer:
 
     def _random_states(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state(), "generator": self.generator.get_state()}
-        return states | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+        return states | (
+            {"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+        )
 
     def _set_random_states(self, states: dict[str, Tensor]) -> None:
         torch.set_rng_state(states["cpu"])

@@ -97,11 +97,15 @@ def test_many_types_need_wider_ids(tmp_path: Path) -> None:
     assert corpus.vocabulary.decode(corpus.train[0]) == words
 
 
-def test_memory_does_not_grow_with_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(corpus_module, "CHUNK", 100)
 
     def peak(sentences: int) -> int:
-        raw = write(tmp_path / f"raw{sentences}", train="the cat sat on the mat again\n" * sentences)
+        raw = write(
+            tmp_path / f"raw{sentences}", train="the cat sat on the mat again\n" * sentences
+        )
         tracemalloc.start()
         tokenize(raw, tmp_path / f"tokens{sentences}", None)
         _, most = tracemalloc.get_traced_memory()
@@ -122,7 +126,9 @@ def test_a_reserved_word_is_refused(tmp_path: Path) -> None:
         tokenize(write(tmp_path / "raw", test="a dog </s>\n"), tmp_path / "tokens", None)
 
 
-def test_a_failure_leaves_the_old_outputs_alone(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_the_old_outputs_alone(
+    tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {path.name: path.read_bytes() for path in tokens.iterdir()}
     raw = write(tokens.parent / "raw", train="entirely different\n")
 

@@ -15,7 +15,9 @@ import pytest
 from ldebm.data.download import Retries, TextCount, fetch_ptb, import_texts, local_source
 from ldebm.errors import UserError
 
-TEXTS = {f"ptb.{split}.txt": f"{split} words\n".encode() * 3000 for split in ("train", "valid", "test")}
+TEXTS = {
+    f"ptb.{split}.txt": f"{split} words\n".encode() * 3000 for split in ("train", "valid", "test")
+}
 CHECKSUMS = {name: hashlib.sha256(text).hexdigest() for name, text in TEXTS.items()}
 QUICK = Retries(rounds=2, pause=0.001, timeout=5)
 
@@ -102,7 +104,9 @@ def test_downloaded_files_get_the_usual_permissions(server: Server, tmp_path: Pa
         ("wrong", "wrong SHA-256"),
     ],
 )
-def test_a_bad_mirror_never_becomes_an_output(server: Server, tmp_path: Path, behaviour: str, reason: str) -> None:
+def test_a_bad_mirror_never_becomes_an_output(
+    server: Server, tmp_path: Path, behaviour: str, reason: str
+) -> None:
     (tmp_path / "train.txt").write_text("from an earlier run\n")
     with pytest.raises(UserError, match=reason) as error:
         fetch_ptb(tmp_path, None, [server.mirror(behaviour)], CHECKSUMS, retries=QUICK)
@@ -116,7 +120,9 @@ def test_a_silent_server_is_given_up(server: Server, tmp_path: Path) -> None:
         fetch_ptb(tmp_path, None, [server.mirror("silent")], CHECKSUMS, retries=Retries(1, 0, 0.2))
 
 
-def test_the_error_names_every_mirror_and_the_way_out(server: Server, closed_port: str, tmp_path: Path) -> None:
+def test_the_error_names_every_mirror_and_the_way_out(
+    server: Server, closed_port: str, tmp_path: Path
+) -> None:
     mirrors = [closed_port, server.mirror("missing")]
     with pytest.raises(UserError) as error:
         fetch_ptb(tmp_path, None, mirrors, CHECKSUMS, retries=QUICK)
@@ -130,7 +136,9 @@ def test_the_error_names_every_mirror_and_the_way_out(server: Server, closed_por
 
 @pytest.mark.parametrize("behaviour", ["missing", "truncated", "wrong"])
 def test_the_second_mirror_stands_in(server: Server, tmp_path: Path, behaviour: str) -> None:
-    fetch_ptb(tmp_path, None, [server.mirror(behaviour), server.mirror("good")], CHECKSUMS, retries=QUICK)
+    fetch_ptb(
+        tmp_path, None, [server.mirror(behaviour), server.mirror("good")], CHECKSUMS, retries=QUICK
+    )
     assert contents(tmp_path) == EXPECTED
 
 
@@ -188,7 +196,9 @@ def test_a_local_source_is_checked(source: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "raw") == {}
 
 
-def test_the_environment_variable_comes_before_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_comes_before_the_parameter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("LDEBM_DATA_SOURCE", raising=False)
     assert local_source(None) is None
     assert local_source(Path("here")) == Path("here")
@@ -230,7 +240,9 @@ def test_own_texts_are_normalised_and_counted(texts: dict[str, Path], tmp_path: 
         (b"good\nfilled up <pad>\n", "my valid, line 2: <pad> is reserved"),
     ],
 )
-def test_unfit_texts_are_refused(texts: dict[str, Path], tmp_path: Path, text: bytes | None, message: str) -> None:
+def test_unfit_texts_are_refused(
+    texts: dict[str, Path], tmp_path: Path, text: bytes | None, message: str
+) -> None:
     texts["valid"].unlink()
     if text is not None:
         texts["valid"].write_bytes(text)

@@ -39,7 +39,9 @@ def derivations(symbols: tuple[str, ...], words: tuple[str, ...]) -> Iterator[fl
         yield from derivations(symbols[1:], words[1:]) if symbols[0] == words[0] else ()
     else:
         for rule in GRAMMAR.rules.rules[symbols[0]]:
-            yield from (rule.probability * p for p in derivations(rule.symbols + symbols[1:], words))
+            yield from (
+                rule.probability * p for p in derivations(rule.symbols + symbols[1:], words)
+            )
 
 
 @cache
@@ -61,7 +63,9 @@ def strings(symbol: str, length: int) -> frozenset[tuple[str, ...]]:
     """Every string of exactly `length` words that the symbol derives."""
     if symbol not in GRAMMAR.rules.rules:
         return frozenset([(symbol,)] if length == 1 else [])
-    return frozenset().union(*(sequences(rule.symbols, length) for rule in GRAMMAR.rules.rules[symbol]))
+    return frozenset().union(
+        *(sequences(rule.symbols, length) for rule in GRAMMAR.rules.rules[symbol])
+    )
 
 
 @cache
@@ -71,7 +75,9 @@ def sequences(symbols: tuple[str, ...], length: int) -> frozenset[tuple[str, ...
     return frozenset(
         head + tail
         for first in range(1, length + 1)
-        for head, tail in product(strings(symbols[0], first), sequences(symbols[1:], length - first))
+        for head, tail in product(
+            strings(symbols[0], first), sequences(symbols[1:], length - first)
+        )
     )
 
 
@@ -107,7 +113,9 @@ def test_log_prob_equals_the_sum_over_attributes_and_derivations(samples: list[S
             for derivation in derivations((start(setting),), sentence.words)
         ]
         ambiguous += len(terms) > 1
-        assert GRAMMAR.log_prob(sentence.words) == pytest.approx(math.log(math.fsum(terms)), rel=1e-12)
+        assert GRAMMAR.log_prob(sentence.words) == pytest.approx(
+            math.log(math.fsum(terms)), rel=1e-12
+        )
     assert ambiguous > 10
 
 
@@ -115,9 +123,13 @@ def test_log_prob_equals_the_sum_over_attributes_and_derivations(samples: list[S
 def test_all_sentences_of_a_length_carry_exactly_its_mass(length: int) -> None:
     """An identity without chance: the lengths' distribution never looks at words, log_prob never at other sentences."""
     language = frozenset().union(*(strings(start(setting), length) for setting in GRAMMAR.prior))
-    mass = sum(p * length_distribution(start(setting))[length] for setting, p in GRAMMAR.prior.items())
+    mass = sum(
+        p * length_distribution(start(setting))[length] for setting, p in GRAMMAR.prior.items()
+    )
     assert len(language) > 100
-    assert math.fsum(math.exp(GRAMMAR.log_prob(words)) for words in language) == pytest.approx(mass, rel=1e-10)
+    assert math.fsum(math.exp(GRAMMAR.log_prob(words)) for words in language) == pytest.approx(
+        mass, rel=1e-10
+    )
 
 
 def test_two_attachments_of_one_phrase_are_both_counted() -> None:
@@ -125,7 +137,9 @@ def test_two_attachments_of_one_phrase_are_both_counted() -> None:
     setting = ("food", "neutral", "past", "active")
     readings = list(derivations((start(setting),), words))
     assert len(readings) == 2
-    assert GRAMMAR.joint(words)[setting] == pytest.approx(GRAMMAR.prior[setting] * sum(readings), rel=1e-12)
+    assert GRAMMAR.joint(words)[setting] == pytest.approx(
+        GRAMMAR.prior[setting] * sum(readings), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,20 +161,28 @@ def test_every_sample_is_in_the_language_with_its_attributes(samples: list[Sente
     for sentence in samples:
         joint = GRAMMAR.joint(sentence.words)
         assert tuple(sentence.attributes.values()) in joint
-        assert GRAMMAR.log_prob(sentence.words) == pytest.approx(math.log(sum(joint.values())), rel=1e-12)
+        assert GRAMMAR.log_prob(sentence.words) == pytest.approx(
+            math.log(sum(joint.values())), rel=1e-12
+        )
         assert 4 <= len(sentence.words) <= 20
 
 
 def test_sample_lengths_follow_their_distribution(samples: list[Sentence]) -> None:
     counts = Counter(len(sentence.words) for sentence in samples)
-    expected = np.sum([p * length_distribution(start(setting)) for setting, p in GRAMMAR.prior.items()], axis=0)
+    expected = np.sum(
+        [p * length_distribution(start(setting)) for setting, p in GRAMMAR.prior.items()], axis=0
+    )
     for length in range(4, 15):
         deviation = math.sqrt(len(samples) * expected[length] * (1 - expected[length]))
         assert abs(counts[length] - len(samples) * expected[length]) < 4.5 * deviation
 
 
-@pytest.mark.parametrize(("attribute", "accuracy"), [("topic", 0.95), ("sentiment", 0.8), ("tense", 1), ("form", 1)])
-def test_attributes_can_be_read_off_the_sentence(samples: list[Sentence], attribute: str, accuracy: float) -> None:
+@pytest.mark.parametrize(
+    ("attribute", "accuracy"), [("topic", 0.95), ("sentiment", 0.8), ("tense", 1), ("form", 1)]
+)
+def test_attributes_can_be_read_off_the_sentence(
+    samples: list[Sentence], attribute: str, accuracy: float
+) -> None:
     """The posterior p(a | x) is right as often as it says (so the sampler draws from p) and mostly sure."""
     position = GRAMMAR.attribute_names.index(attribute)
     said = right = 0.0
@@ -176,7 +198,9 @@ def test_attributes_can_be_read_off_the_sentence(samples: list[Sentence], attrib
 
 
 def test_the_entropy_is_moderate_and_the_same_from_every_seed() -> None:
-    costs = np.array([[-GRAMMAR.log_prob(sentence.words) for sentence in draw(seed, 1000)] for seed in (2, 3, 4)])
+    costs = np.array(
+        [[-GRAMMAR.log_prob(sentence.words) for sentence in draw(seed, 1000)] for seed in (2, 3, 4)]
+    )
     means = costs.mean(axis=1)
     error = costs.std() / math.sqrt(1000)
     assert np.ptp(means) < 6 * error
@@ -217,7 +241,8 @@ def test_the_seed_decides_the_corpus(tmp_path: Path) -> None:
     for name, seed in (("first", 7), ("again", 7), ("other", 8)):
         write_corpus(tmp_path / name, seed, SIZES)
     first, again, other = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "again", "other")
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("first", "again", "other")
     )
     assert first == again
     assert all(first[name] != other[name] for name in first)
@@ -229,7 +254,9 @@ def test_the_size_of_one_split_leaves_the_others_alone(tmp_path: Path) -> None:
     write_corpus(tmp_path / "large", 7, SIZES | {"train": 60})
     for name in ("valid.txt", "test.txt", "test.attributes.csv"):
         assert (tmp_path / "small" / name).read_bytes() == (tmp_path / "large" / name).read_bytes()
-    small, large = ((tmp_path / name / "train.txt").read_text().splitlines() for name in ("small", "large"))
+    small, large = (
+        (tmp_path / name / "train.txt").read_text().splitlines() for name in ("small", "large")
+    )
     assert small == large[:40]
 
 

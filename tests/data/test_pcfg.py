@@ -63,11 +63,17 @@ def test_probabilities_by_hand(grammar: Pcfg) -> None:
     # the phrase belongs to the noun, 5/8 · 4/5 · 1/5, or to the clause, 2/8 · 4/5 · 4/5
     words = ["the", "dog", "saw", "the", "cat", "in", "the", "park"]
     common = (3 / 4 * 1 / 3) * 2 / 3 * (3 / 4 * 1 / 6) * 1 / 6
-    assert grammar.probability("S", ["ho", "ho", "ho"]) == pytest.approx(1 / 8 * 2 * (3 / 4 * 1 / 4), rel=1e-12)
-    assert grammar.probability("S", words) == pytest.approx(common * (5 / 8 * 4 / 25 + 2 / 8 * 16 / 25), rel=1e-12)
+    assert grammar.probability("S", ["ho", "ho", "ho"]) == pytest.approx(
+        1 / 8 * 2 * (3 / 4 * 1 / 4), rel=1e-12
+    )
+    assert grammar.probability("S", words) == pytest.approx(
+        common * (5 / 8 * 4 / 25 + 2 / 8 * 16 / 25), rel=1e-12
+    )
 
 
-@pytest.mark.parametrize("text", ["", "the", "the dog saw", "the dog ran ran", "dog ran", "the zebra ran", "S"])
+@pytest.mark.parametrize(
+    "text", ["", "the", "the dog saw", "the dog ran ran", "dog ran", "the zebra ran", "S"]
+)
 def test_outside_the_language(grammar: Pcfg, text: str) -> None:
     assert grammar.probability("S", text.split()) == 0
 
@@ -97,7 +103,9 @@ def test_features_are_expanded_alike_on_both_sides() -> None:
         features,
     )
     assert {
-        left: [rule.symbols for rule in alternatives] for left, alternatives in rules.items() if left[0] == "S"
+        left: [rule.symbols for rule in alternatives]
+        for left, alternatives in rules.items()
+        if left[0] == "S"
     } == {
         "S[one,past]": [("N[one]", "V[one,past]")],
         "S[one,present]": [("N[one]", "V[one,present]")],

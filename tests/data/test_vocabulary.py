@@ -40,13 +40,22 @@ def test_beyond_the_limit_the_rarest_become_unk(limit: int, words: tuple[str, ..
 def test_an_unk_of_the_text_is_one_of_the_types_and_is_never_cut() -> None:
     sentences = [["a", "a", "a", "b", "b", UNK, "c"]]
     assert Vocabulary.build(sentences).words == (*SPECIALS, "a", "b", UNK, "c")
-    assert Vocabulary.build(sentences, 3).words == (*SPECIALS, "a", UNK, "b")  # <unk> and c: 2 together
+    assert Vocabulary.build(sentences, 3).words == (
+        *SPECIALS,
+        "a",
+        UNK,
+        "b",
+    )  # <unk> and c: 2 together
     assert Vocabulary.build(sentences, 2).words == (*SPECIALS, UNK, "a")
 
 
 def test_unk_on_request_counts_against_the_limit() -> None:
     assert Vocabulary.from_counts({"a": 2, "b": 1}, unk=True).words == (*SPECIALS, "a", "b", UNK)
-    assert Vocabulary.from_counts({"a": 2, "b": 1}, limit=2, unk=True).words == (*SPECIALS, "a", UNK)
+    assert Vocabulary.from_counts({"a": 2, "b": 1}, limit=2, unk=True).words == (
+        *SPECIALS,
+        "a",
+        UNK,
+    )
 
 
 def test_a_senseless_limit_is_refused() -> None:

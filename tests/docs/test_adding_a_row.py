@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 def page(tmp_path, monkeypatch):
     """The page's parameters laid over the shipped ones, in a folder that holds its file."""
     text = (ROOT / "docs/adding-a-row.md").read_text(encoding="utf-8")
-    code, block = (re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1] for kind in ("python", "yaml"))
+    code, block = (
+        re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1] for kind in ("python", "yaml")
+    )
     (tmp_path / "my_rows.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -17,7 +17,10 @@ from ldebm.models.symbol_vector import self_normalised
 
 def test_self_normalised_likelihood(golden, close):
     case = golden["svebm"]["paper_likelihood"]
-    close(self_normalised(torch.tensor(case["log_D"]), torch.tensor(case["nll"])), case["log_likelihood"])
+    close(
+        self_normalised(torch.tensor(case["log_D"]), torch.tensor(case["nll"])),
+        case["log_likelihood"],
+    )
 
 
 def test_published_log_prior(golden, golden_net, close):
@@ -41,12 +44,18 @@ class LinearGaussian(nn.Module):
         return Gaussian(torch.tensor([[mean]]), torch.tensor([[-math.log(precision)]]))
 
     def reconstruction(self, batch, z):
-        density = torch.distributions.Normal(self.w * z[..., 0], self.s).log_prob(torch.tensor(self.x))
+        density = torch.distributions.Normal(self.w * z[..., 0], self.s).log_prob(
+            torch.tensor(self.x)
+        )
         return -density
 
     @property
     def log_likelihood(self):
-        return torch.distributions.Normal(0.0, math.sqrt(self.w**2 + self.s**2)).log_prob(torch.tensor(self.x)).item()
+        return (
+            torch.distributions.Normal(0.0, math.sqrt(self.w**2 + self.s**2))
+            .log_prob(torch.tensor(self.x))
+            .item()
+        )
 
 
 BATCH = Batch(torch.zeros(1, 2, dtype=torch.long), torch.ones(1, dtype=torch.long), np.array([0]))
@@ -56,7 +65,9 @@ BATCH = Batch(torch.zeros(1, 2, dtype=torch.long), torch.ones(1, dtype=torch.lon
 def test_importance_sampling_is_exact_under_the_exact_posterior(at_once, generator, monkeypatch):
     monkeypatch.setattr(likelihood, "AT_ONCE", at_once)
     model = LinearGaussian(w=1.5, s=0.5, x=0.8)
-    assert importance_sampled(model, BATCH, 500, 500, generator).item() == pytest.approx(model.log_likelihood, abs=1e-4)
+    assert importance_sampled(model, BATCH, 500, 500, generator).item() == pytest.approx(
+        model.log_likelihood, abs=1e-4
+    )
 
 
 def test_importance_sampling_converges_under_a_wrong_posterior(generator):
@@ -76,7 +87,9 @@ def test_no_underflow(generator):
     """log p(x) near -20,000, far below what float32 can exponentiate."""
     model = LinearGaussian(w=1.0, s=0.01, x=200.0)
     assert model.log_likelihood < -19_000
-    assert importance_sampled(model, BATCH, 500, 100, generator).item() == pytest.approx(model.log_likelihood, rel=1e-4)
+    assert importance_sampled(model, BATCH, 500, 100, generator).item() == pytest.approx(
+        model.log_likelihood, rel=1e-4
+    )
     log_d, nll = torch.tensor([-900.0, -901.0]), torch.tensor([800.0, 801.0])
     by_hand = -800 + math.log((1 + math.exp(-2)) / (1 + math.exp(-1)))
     assert self_normalised(log_d, nll).item() == pytest.approx(by_hand, rel=1e-5)

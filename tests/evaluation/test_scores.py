@@ -24,7 +24,9 @@ def split(tmp_path_factory):
 @pytest.fixture(scope="module")
 def settings():
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return params.validate(params.merge(raw, {"evaluation": {"likelihood_sentences": 4}}), "params.yaml").evaluation
+    return params.validate(
+        params.merge(raw, {"evaluation": {"likelihood_sentences": 4}}), "params.yaml"
+    ).evaluation
 
 
 def scored(split, settings, work, monkeypatch):
@@ -42,13 +44,17 @@ def scored(split, settings, work, monkeypatch):
 
 def test_mean_and_standard_error_over_sentences(split, settings, tmp_path, monkeypatch):
     scores, called = scored(split, settings, tmp_path, monkeypatch)
-    values = torch.tensor([float(line) for line in (tmp_path / "nll.txt").read_text().split()], dtype=torch.float64)
+    values = torch.tensor(
+        [float(line) for line in (tmp_path / "nll.txt").read_text().split()], dtype=torch.float64
+    )
     assert called == [0, 1, 2, 3]
     assert scores["nll"] == pytest.approx(values.mean().item())
     assert scores["nll_standard_error"] == pytest.approx(values.std().item() / 2)
 
 
-def test_wherever_the_kept_values_break_off_the_scores_are_the_same(split, settings, tmp_path, monkeypatch):
+def test_wherever_the_kept_values_break_off_the_scores_are_the_same(
+    split, settings, tmp_path, monkeypatch
+):
     scores, _ = scored(split, settings, tmp_path / "whole", monkeypatch)
     kept = (tmp_path / "whole/nll.txt").read_text()
     for length in range(len(kept)):

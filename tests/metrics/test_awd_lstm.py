@@ -19,7 +19,9 @@ def generator(seed: int = 1) -> Generator:
 
 
 def small(**dropouts: float) -> AwdLstm:
-    return AwdLstm(11, embedding=6, hidden=9, layers=3, **{**NO_DROPOUT, **dropouts}, generator=generator())
+    return AwdLstm(
+        11, embedding=6, hidden=9, layers=3, **{**NO_DROPOUT, **dropouts}, generator=generator()
+    )
 
 
 def words(rows: int = 7, columns: int = 4) -> torch.Tensor:
@@ -64,7 +66,9 @@ def test_without_dropout_it_is_a_stack_of_lstms_and_a_tied_softmax() -> None:
     torch.testing.assert_close(output.dropped, x)
     targets = words().flip(0)
     nll = model.nll(output.dropped, targets)
-    torch.testing.assert_close(nll, expected.flatten(0, 1).gather(1, targets.reshape(-1, 1)).squeeze(1))
+    torch.testing.assert_close(
+        nll, expected.flatten(0, 1).gather(1, targets.reshape(-1, 1)).squeeze(1)
+    )
 
 
 def test_the_state_carries_the_text_on() -> None:
@@ -86,7 +90,8 @@ def test_nothing_is_dropped_in_eval_mode() -> None:
     dropping = small(dropouti=0.5, dropouth=0.5, dropout=0.5, dropoute=0.5, weight_drop=0.5).eval()
     plain = small()
     torch.testing.assert_close(
-        dropping(words(), dropping.initial_state(4)).dropped, plain(words(), plain.initial_state(4)).dropped
+        dropping(words(), dropping.initial_state(4)).dropped,
+        plain(words(), plain.initial_state(4)).dropped,
     )
 
 
@@ -102,7 +107,9 @@ def test_locked_dropout_has_one_mask_for_all_time_steps() -> None:
     dropped = locked_dropout(x, 0.25, generator())
     assert torch.equal(dropped, dropped[:1].expand_as(x))
     assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.75])
-    assert (dropped[0] == 0).float().mean() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 2000) ** 0.5)
+    assert (dropped[0] == 0).float().mean() == pytest.approx(
+        0.25, abs=4 * (0.25 * 0.75 / 2000) ** 0.5
+    )
     assert not torch.equal(dropped[0, 0], dropped[0, 1])  # columns differ
 
 
@@ -120,7 +127,9 @@ def test_weight_drop_masks_the_hidden_to_hidden_weights_alone_and_leaves_them_un
     x, h = torch.randn(1, 2, 3, generator=generator()), torch.randn(1, 2, 8, generator=generator(3))
     zero = torch.zeros(1, 2, 8)
 
-    fresh, _ = layer(x, (zero, zero), generator(4))  # nothing remembered: the masked weights have no say
+    fresh, _ = layer(
+        x, (zero, zero), generator(4)
+    )  # nothing remembered: the masked weights have no say
     other, _ = layer(x, (zero, zero), generator(5))
     assert torch.equal(fresh, other)
     remembering, _ = layer(x, (h, zero), generator(4))
@@ -135,8 +144,12 @@ def test_weight_drop_is_one_mask_a_pass_of_the_stated_share() -> None:
     state = (torch.ones(1, 2, 60), torch.ones(1, 2, 60))
     output, _ = layer(torch.randn(6, 2, 3, generator=generator()), state, generator())
     output.pow(2).sum().backward()
-    dropped = layer.weight_hh.grad == 0  # summed over all six steps: a new mask a step would leave next to none at 0
-    assert dropped.float().mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / dropped.numel()) ** 0.5)
+    dropped = (
+        layer.weight_hh.grad == 0
+    )  # summed over all six steps: a new mask a step would leave next to none at 0
+    assert dropped.float().mean() == pytest.approx(
+        0.3, abs=4 * (0.3 * 0.7 / dropped.numel()) ** 0.5
+    )
     assert not (layer.weight_ih.grad == 0).any()
 
 

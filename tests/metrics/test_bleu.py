@@ -7,7 +7,9 @@ import pytest
 from ldebm.errors import UserError
 from ldebm.metrics.bleu import corpus_bleu
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "reference_text_scores.json").read_text())["bleu"]
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "golden" / "reference_text_scores.json").read_text()
+)["bleu"]
 
 
 def test_golden_score_of_multi_bleu() -> None:
@@ -34,7 +36,9 @@ def test_one_order_without_a_match_makes_the_corpus_0() -> None:
 
 def test_an_empty_hypothesis_shortens_the_corpus() -> None:
     # all n-grams of the first line match; 4 words stand against 4 + 3
-    assert corpus_bleu(["a b c d", ""], ["a b c d", "x y z"]).score == pytest.approx(100 * math.exp(1 - 7 / 4))
+    assert corpus_bleu(["a b c d", ""], ["a b c d", "x y z"]).score == pytest.approx(
+        100 * math.exp(1 - 7 / 4)
+    )
     assert corpus_bleu([""], ["a b c d"]).score == 0
 
 
@@ -51,8 +55,11 @@ def test_the_signature_says_how() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hypotheses", "references", "message"), [(["a"], ["a", "b"], "1 hypotheses and 2"), ([], [], "none")]
+    ("hypotheses", "references", "message"),
+    [(["a"], ["a", "b"], "1 hypotheses and 2"), ([], [], "none")],
 )
-def test_texts_that_do_not_match_are_refused(hypotheses: list[str], references: list[str], message: str) -> None:
+def test_texts_that_do_not_match_are_refused(
+    hypotheses: list[str], references: list[str], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         corpus_bleu(hypotheses, references)

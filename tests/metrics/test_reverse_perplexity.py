@@ -62,7 +62,9 @@ LEARNING = JudgeSettings(  # enough for the chain below
     epochs=6,
 )
 # next word given the last one; the states are </s>, 3, 4, 5, and a sentence starts after </s>
-CHAIN = np.array([[0.1, 0.6, 0.3, 0.0], [0.0, 0.1, 0.8, 0.1], [0.3, 0.1, 0.0, 0.6], [0.5, 0.0, 0.5, 0.0]])
+CHAIN = np.array(
+    [[0.1, 0.6, 0.3, 0.0], [0.0, 0.1, 0.8, 0.1], [0.3, 0.1, 0.0, 0.6], [0.5, 0.0, 0.5, 0.0]]
+)
 STATES = np.array([EOS, 3, 4, 5])
 
 
@@ -98,7 +100,10 @@ def judge(settings: JudgeSettings, seed: int = 141, count: int = 60, **more: Any
 
 
 def without_clock(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in epoch.items() if k not in ("seconds", "tokens_per_second")} for epoch in history]
+    return [
+        {k: v for k, v in epoch.items() if k not in ("seconds", "tokens_per_second")}
+        for epoch in history
+    ]
 
 
 def uniform_model() -> AwdLstm:
@@ -109,7 +114,9 @@ def uniform_model() -> AwdLstm:
 
 
 def test_the_stream_closes_every_sentence_also_an_empty_one() -> None:
-    text = stream([np.array([5, 6]), np.array([], dtype=np.int64), np.array([7], dtype=np.uint16)], EOS)
+    text = stream(
+        [np.array([5, 6]), np.array([], dtype=np.int64), np.array([7], dtype=np.uint16)], EOS
+    )
     assert text.tolist() == [5, 6, 2, 2, 7, 2]
     assert text.dtype == np.int64
 
@@ -124,7 +131,9 @@ def test_lengths_of_the_training_sequences() -> None:
     lengths = np.array([sequence_length(rng, 70) for _ in range(40_000)])
     short = lengths < 52  # 3.5 standard deviations from both means
     assert short.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 40_000) ** 0.5)
-    assert lengths[~short].mean() == pytest.approx(69.5, abs=0.15)  # int() takes half a word on average
+    assert lengths[~short].mean() == pytest.approx(
+        69.5, abs=0.15
+    )  # int() takes half a word on average
     assert lengths[~short].std() == pytest.approx(5, rel=0.03)
     assert lengths[short].mean() == pytest.approx(34.5, abs=0.6)
     assert {sequence_length(rng, 2) for _ in range(50)} >= {5}
@@ -163,16 +172,22 @@ def test_the_score_does_not_depend_on_the_chunk() -> None:
         p.data.mul_(4)  # so that what was read long ago matters
     columns = batchify(stream(markov_sentences(40, 1), EOS), 2)
     whole = mean_nll(model, columns, len(columns))
-    assert [mean_nll(model, columns, chunk) for chunk in (1, 7, 50)] == pytest.approx([whole] * 3, rel=1e-6)
+    assert [mean_nll(model, columns, chunk) for chunk in (1, 7, 50)] == pytest.approx(
+        [whole] * 3, rel=1e-6
+    )
     first = mean_nll(model, columns[:51]) * 50
     second = mean_nll(model, columns[50:]) * (len(columns) - 51)
-    assert abs((first + second) / (len(columns) - 1) - whole) > 1e-5 * whole  # a state that starts anew does show
+    assert (
+        abs((first + second) / (len(columns) - 1) - whole) > 1e-5 * whole
+    )  # a state that starts anew does show
 
 
 def test_a_markov_chain_is_judged_at_its_entropy() -> None:
     test = markov_sentences(1000, 3)
     train, valid = markov_sentences(3000, 1), markov_sentences(400, 2)
-    nll = math.log(reverse_perplexity(train, valid, test, VOCABULARY, EOS, LEARNING, 141).perplexity)
+    nll = math.log(
+        reverse_perplexity(train, valid, test, VOCABULARY, EOS, LEARNING, 141).perplexity
+    )
     exact = source_nll(test)
     error = exact.std() / len(exact) ** 0.5
     assert exact.mean() == pytest.approx(entropy_rate(), abs=4 * error)
@@ -183,12 +198,17 @@ def test_a_markov_chain_is_judged_at_its_entropy() -> None:
 def test_a_text_unlike_the_training_text_is_judged_worse() -> None:
     real = markov_sentences(1000, 1)
     reversed_text = [sentence[::-1].copy() for sentence in real]
-    same, other = (reverse_perplexity(real, real, test, VOCABULARY, EOS, LEARNING, 1) for test in (real, reversed_text))
+    same, other = (
+        reverse_perplexity(real, real, test, VOCABULARY, EOS, LEARNING, 1)
+        for test in (real, reversed_text)
+    )
     assert other.perplexity > 1.1 * same.perplexity
 
 
 def test_the_best_epoch_is_scored() -> None:
-    settings = replace(LEARNING, learning_rate=20, clip=5.0, epochs=8)  # too fast on purpose: the last is not the best
+    settings = replace(
+        LEARNING, learning_rate=20, clip=5.0, epochs=8
+    )  # too fast on purpose: the last is not the best
     whole = judge(settings)
     losses = [epoch["valid_ppl"] for epoch in whole.history]
     assert whole.valid_perplexity == min(losses) == losses[whole.best_epoch - 1]
@@ -201,7 +221,9 @@ def test_training_carries_the_state_from_sequence_to_sequence() -> None:
     for p in training.model.parameters():
         p.data.mul_(4)  # so that what was read long ago matters
     columns = batchify(stream(markov_sentences(60, 1), EOS), 4)
-    loss, words = learn(training, columns, replace(LEARNING, learning_rate=0, bptt=5))  # nothing is dropped or learned
+    loss, words = learn(
+        training, columns, replace(LEARNING, learning_rate=0, bptt=5)
+    )  # nothing is dropped or learned
     assert columns[1:].numel() - words in (0, 4)  # a single last row may be left out
     assert loss == pytest.approx(mean_nll(training.model, columns[: words // 4 + 1]), rel=1e-6)
 
@@ -209,7 +231,9 @@ def test_training_carries_the_state_from_sequence_to_sequence() -> None:
 def test_the_step_grows_with_the_sequence() -> None:
     training = start(VOCABULARY, SMALL, 5, torch.device("cpu"))
     rates = []
-    training.optimiser.register_step_post_hook(lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"]))
+    training.optimiser.register_step_post_hook(
+        lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
+    )
     learn(training, batchify(stream(markov_sentences(60, 1), EOS), 4), SMALL)
     rng = np.random.default_rng(5)
     assert rates == pytest.approx([3 * sequence_length(rng, 10) / 10 for _ in rates])
@@ -221,12 +245,16 @@ def test_every_step_by_hand(averaging: bool) -> None:
     settings = replace(SMALL, weight_decay=0.01, clip=0.05)
     training = start(VOCABULARY, settings, 5, torch.device("cpu"))
     training.average = AveragedModel(training.model) if averaging else None
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []  # the embedding and its gradient before each step
+    seen: list[
+        tuple[torch.Tensor, torch.Tensor]
+    ] = []  # the embedding and its gradient before each step
     weight = training.model.embedding
 
     def note(*_: object) -> None:
         assert weight.grad is not None
-        total = torch.stack([p.grad.norm() for p in training.model.parameters() if p.grad is not None]).norm()
+        total = torch.stack(
+            [p.grad.norm() for p in training.model.parameters() if p.grad is not None]
+        ).norm()
         assert total <= 0.05 * 1.0001
         seen.append((weight.detach().clone(), weight.grad.clone()))
 
@@ -247,7 +275,9 @@ class StoppedError(Exception):
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 6])
-def test_a_stopped_and_resumed_judge_is_bitwise_the_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
+def test_a_stopped_and_resumed_judge_is_bitwise_the_uninterrupted_one(
+    tmp_path: Path, stop_after: int
+) -> None:
     settings = replace(SMALL, learning_rate=30, nonmono=1, epochs=7)
 
     def stop(epoch: dict[str, Any]) -> None:
@@ -255,14 +285,20 @@ def test_a_stopped_and_resumed_judge_is_bitwise_the_uninterrupted_one(tmp_path: 
             raise StoppedError
 
     whole = judge(settings)
-    assert {epoch["optimiser"] for epoch in whole.history} == {"sgd", "asgd"}  # stops before, at and after the switch
+    assert {epoch["optimiser"] for epoch in whole.history} == {
+        "sgd",
+        "asgd",
+    }  # stops before, at and after the switch
     with pytest.raises(StoppedError):
         judge(settings, work=tmp_path, report=stop)
     reported: list[dict[str, Any]] = []
     resumed = judge(settings, work=tmp_path, report=reported.append)
     assert [epoch["epoch"] for epoch in reported] == list(range(stop_after + 1, 8))
     assert resumed.perplexity == whole.perplexity
-    assert (resumed.valid_perplexity, resumed.best_epoch) == (whole.valid_perplexity, whole.best_epoch)
+    assert (resumed.valid_perplexity, resumed.best_epoch) == (
+        whole.valid_perplexity,
+        whole.best_epoch,
+    )
     assert without_clock(resumed.history) == without_clock(whole.history)
     assert [path.name for path in tmp_path.iterdir()] == ["judge.safetensors"]
 
@@ -318,7 +354,9 @@ def test_the_report_of_an_epoch() -> None:
 
 
 def test_bfloat16_trains_to_nearly_the_same_score() -> None:
-    exact, rounded = (judge(replace(SMALL, precision=p)).perplexity for p in ("float32", "bfloat16"))
+    exact, rounded = (
+        judge(replace(SMALL, precision=p)).perplexity for p in ("float32", "bfloat16")
+    )
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=0.05)
 
@@ -326,7 +364,9 @@ def test_bfloat16_trains_to_nearly_the_same_score() -> None:
 def test_a_text_too_short_for_its_batch_is_refused() -> None:
     short = [np.array([3, 4, 5])] * 2  # 8 words with </s>; a batch of 4 needs 12, 3 such sentences
     long = markov_sentences(30, 1)
-    with pytest.raises(UserError, match=r"training text has 2 sentences with 8 words.*12 words, about 3 sentences"):
+    with pytest.raises(
+        UserError, match=r"training text has 2 sentences with 8 words.*12 words, about 3 sentences"
+    ):
         reverse_perplexity(short, long, long, VOCABULARY, EOS, SMALL, 1)
     with pytest.raises(UserError, match="test text has 0 sentences"):
         reverse_perplexity(long, long, [], VOCABULARY, EOS, SMALL, 1)
@@ -334,7 +374,9 @@ def test_a_text_too_short_for_its_batch_is_refused() -> None:
 
 def test_an_id_outside_the_vocabulary_is_refused() -> None:
     long = markov_sentences(30, 1)
-    with pytest.raises(UserError, match="validation text has word ids 2 to 5, the vocabulary holds 5"):
+    with pytest.raises(
+        UserError, match="validation text has word ids 2 to 5, the vocabulary holds 5"
+    ):
         reverse_perplexity([np.array([3, 4])] * 20, long, long, 5, EOS, SMALL, 1)
 
 
@@ -345,4 +387,9 @@ def test_a_diverged_judge_is_refused() -> None:
 
 def test_settings_are_read_without_torch() -> None:
     code = "import sys; from ldebm.metrics import JudgeSettings; JudgeSettings(); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False
+        ).returncode
+        == 0
+    )

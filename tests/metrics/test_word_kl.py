@@ -7,7 +7,9 @@ import pytest
 from ldebm.errors import UserError
 from ldebm.metrics.word_kl import word_kl
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "reference_text_scores.json").read_text())["word_kl"]
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "golden" / "reference_text_scores.json").read_text()
+)["word_kl"]
 
 
 def test_golden_score() -> None:
@@ -36,12 +38,16 @@ def test_a_trailing_s_is_split_off_in_both_texts() -> None:
 
 def test_an_unknown_word_loses_its_term_and_keeps_its_count() -> None:
     result = word_kl(["a b z z"], ["a b"])
-    assert result.score == pytest.approx(2 * 0.25 * math.log(0.25 / 0.5))  # z stays in the denominator of p
+    assert result.score == pytest.approx(
+        2 * 0.25 * math.log(0.25 / 0.5)
+    )  # z stays in the denominator of p
     assert result.unknown_words == 0.5
 
 
 def test_the_order_and_the_cut_into_lines_do_not_matter() -> None:
-    assert word_kl(["a b", "", "<unk> N a"], ["N <unk>", "a b"]) == word_kl(["a a b N <unk>"], ["a b N <unk>"])
+    assert word_kl(["a b", "", "<unk> N a"], ["N <unk>", "a b"]) == word_kl(
+        ["a a b N <unk>"], ["a b N <unk>"]
+    )
 
 
 def test_unk_and_n_count() -> None:

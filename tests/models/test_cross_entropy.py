@@ -12,7 +12,11 @@ from ldebm.models.cross_entropy import linear_cross_entropy
 def inputs(generator):
     shapes = [(50, 7), (11, 7), (11,)]
     values = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
-    return *values, torch.randint(11, (50,), generator=generator), torch.randn(50, generator=generator)
+    return (
+        *values,
+        torch.randint(11, (50,), generator=generator),
+        torch.randn(50, generator=generator),
+    )
 
 
 def gradients(nll, inputs):
@@ -27,7 +31,9 @@ def test_value_and_gradients_are_those_of_the_plain_composition(inputs, biased, 
     monkeypatch.setattr(cross_entropy, "AT_ONCE", rows)
     inputs = inputs if biased else (inputs[0], inputs[1], None, *inputs[3:])
     states, weight, bias, targets, _ = inputs
-    expected = functional.cross_entropy(functional.linear(states, weight, bias), targets, reduction="none")
+    expected = functional.cross_entropy(
+        functional.linear(states, weight, bias), targets, reduction="none"
+    )
     nll = linear_cross_entropy(states, weight, bias, targets)
     torch.testing.assert_close(nll, expected)
     with torch.no_grad():
@@ -38,7 +44,9 @@ def test_value_and_gradients_are_those_of_the_plain_composition(inputs, biased, 
 
 def test_bfloat16_stays_near(inputs):
     states, weight, bias, targets, _ = inputs
-    expected = functional.cross_entropy(functional.linear(states, weight, bias), targets, reduction="none")
+    expected = functional.cross_entropy(
+        functional.linear(states, weight, bias), targets, reduction="none"
+    )
     with torch.autocast("cpu", torch.bfloat16):
         nll = linear_cross_entropy(states, weight, bias, targets)
     assert nll.dtype == torch.float32
@@ -53,7 +61,9 @@ def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bo
     """Logits 0, 1, …, 1, -x and a target at -x: any cost from 0 to 400 nats, in value and in gradient, is that of float64."""
     monkeypatch.setattr(cross_entropy, "KEPT", bound)
     monkeypatch.setattr(cross_entropy, "AT_ONCE", bound)
-    low = torch.cat([torch.arange(-8.0, 80, 8), torch.arange(80, 112, 0.5), torch.arange(112, 400, 16)])
+    low = torch.cat(
+        [torch.arange(-8.0, 80, 8), torch.arange(80, 112, 0.5), torch.arange(112, 400, 16)]
+    )
     logits = torch.ones(len(low), 300)
     logits[:, 0], logits[:, -1] = 0, -low
     targets, weights = torch.full((len(low),), 299), torch.linspace(-2, 2, len(low))
@@ -61,7 +71,10 @@ def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bo
     reference = logits.double().requires_grad_()
     expected = -reference.log_softmax(1)[:, -1]
     (wanted,) = torch.autograd.grad((expected * weights).sum(), reference)
-    states, identity = logits.clone().requires_grad_(), torch.eye(300)  # so the states are the logits
+    states, identity = (
+        logits.clone().requires_grad_(),
+        torch.eye(300),
+    )  # so the states are the logits
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         nll = linear_cross_entropy(states, identity, None, targets)
         (found,) = torch.autograd.grad((nll * weights).sum(), states)
@@ -75,5 +88,7 @@ def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bo
 
 def test_a_hopeless_target_costs_what_it_should():
     """Logits 0, 0 and -500: the probability underflows, its logarithm must not."""
-    nll = linear_cross_entropy(torch.tensor([[1.0]]), torch.tensor([[0.0], [0.0], [-500.0]]), None, torch.tensor([2]))
+    nll = linear_cross_entropy(
+        torch.tensor([[1.0]]), torch.tensor([[0.0], [0.0], [-500.0]]), None, torch.tensor([2])
+    )
     assert nll.item() == pytest.approx(500 + math.log(2))

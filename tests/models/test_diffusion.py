@@ -52,7 +52,9 @@ def test_steps_compose_to_the_direct_diffusion(generator):
     noise = torch.randn(3, count, 1, generator=generator)
     level = torch.zeros(count, dtype=torch.long)
     stepped = schedule.step(
-        schedule.step(schedule.diffuse(z, level, noise[0]), level + 1, noise[1]), level + 2, noise[2]
+        schedule.step(schedule.diffuse(z, level, noise[0]), level + 1, noise[1]),
+        level + 2,
+        noise[2],
     )
     assert stepped.mean().item() == pytest.approx(1.5 * schedule.a_bar[2].item(), abs=0.01)
     assert stepped.std().item() == pytest.approx(schedule.sigma_bar[2].item(), abs=0.01)
@@ -78,9 +80,13 @@ def test_reverse_chain_has_the_moments_of_its_gaussian_target(t, generator):
     z_next = torch.full((count, 1), 0.8)
     steps = max(60, int(20 * variance / b2))
     noise = (torch.randn(count, 1, generator=generator) for _ in range(steps))
-    z = reverse_chain(QuadraticEnergy(c), schedule, z_next, torch.full((count,), t), noise, step_size)
+    z = reverse_chain(
+        QuadraticEnergy(c), schedule, z_next, torch.full((count,), t), noise, step_size
+    )
     tilde = z * schedule.a_prev[t + 1]
-    drift = b2 / 2 * (2 / variance)  # of the discretised chain, whose stationary variance is b²/(1 - (1 - drift)²)
+    drift = (
+        b2 / 2 * (2 / variance)
+    )  # of the discretised chain, whose stationary variance is b²/(1 - (1 - drift)²)
     expected_variance = b2 / (1 - (1 - drift) ** 2)
     expected_mean = 0.4 if t < 5 else 0.0
     assert tilde.mean().item() == pytest.approx(expected_mean, abs=0.02)

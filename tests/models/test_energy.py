@@ -40,15 +40,22 @@ def double(net):
     return type(net)(net.table.double(), *(layers(getattr(net, name)) for name in PARTS))
 
 
-@pytest.mark.parametrize("gradient_at", [SymbolEnergy.gradient_at, TimeConditionedWeights.gradient_at])
+@pytest.mark.parametrize(
+    "gradient_at", [SymbolEnergy.gradient_at, TimeConditionedWeights.gradient_at]
+)
 def test_energy_gradient_is_the_finite_difference(golden, golden_net, gradient_at):
-    z, t = torch.tensor(golden["energy_net"]["z"], dtype=torch.float64), torch.tensor(golden["energy_net"]["t"])
+    z, t = (
+        torch.tensor(golden["energy_net"]["z"], dtype=torch.float64),
+        torch.tensor(golden["energy_net"]["t"]),
+    )
     net, step = double(golden_net), 1e-6
     gradient = gradient_at(net, t)(z)
     for dimension in range(z.shape[1]):
         moved = torch.zeros_like(z)
         moved[:, dimension] = step
-        difference = (free_energy(net.logits(z + moved, t)) - free_energy(net.logits(z - moved, t))) / (2 * step)
+        difference = (
+            free_energy(net.logits(z + moved, t)) - free_energy(net.logits(z - moved, t))
+        ) / (2 * step)
         torch.testing.assert_close(gradient[:, dimension], difference, rtol=1e-5, atol=1e-7)
 
 
@@ -62,7 +69,13 @@ def net():
 
 def _largest_singular_values(net):
     weights = net.weights()
-    return torch.stack([torch.linalg.matrix_norm(w.detach(), 2) for name in PARTS for w, _ in getattr(weights, name)])
+    return torch.stack(
+        [
+            torch.linalg.matrix_norm(w.detach(), 2)
+            for name in PARTS
+            for w, _ in getattr(weights, name)
+        ]
+    )
 
 
 def test_settled_weights_have_unit_spectral_norm(net):

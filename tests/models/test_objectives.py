@@ -70,7 +70,9 @@ def gumbel(logits, samples, generator):
 
 
 def gaussian(q, samples, generator):
-    return q.mean + (0.5 * q.logvar).exp() * torch.randn(samples, *q.mean.shape, generator=generator)
+    return q.mean + (0.5 * q.logvar).exp() * torch.randn(
+        samples, *q.mean.shape, generator=generator
+    )
 
 
 def uniform_kl(probs):
@@ -263,7 +265,9 @@ def test_validation_is_the_negative_elbo(name, built, batch):
         chosen = torch.eye(code.logits.shape[-1])[code.logits.argmax(-1)]
         parts.append(chosen.flatten(1))
     if drawn is not None:
-        epsilon = torch.stack([_own_noise(7, i, drawn.mean.shape[1]) for i in range(len(SENTENCES))])
+        epsilon = torch.stack(
+            [_own_noise(7, i, drawn.mean.shape[1]) for i in range(len(SENTENCES))]
+        )
         parts.append(drawn.mean + (0.5 * drawn.logvar).exp() * epsilon)
     z = torch.cat(parts, 1) if parts else q.mode()
     kl = torch.zeros(len(SENTENCES))

@@ -20,7 +20,9 @@ def directions(rng, count=60, clusters=4):
     """Points along well-separated directions of three dimensions, of any length, after which clusters are recovered exactly."""
     axes = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]][:clusters], float)
     label = np.repeat(np.arange(clusters), count)
-    points = axes[label] * rng.uniform(0.5, 3, (len(label), 1)) + 0.02 * rng.normal(size=(len(label), 3))
+    points = axes[label] * rng.uniform(0.5, 3, (len(label), 1)) + 0.02 * rng.normal(
+        size=(len(label), 3)
+    )
     return points @ rng.normal(size=(3, 8)), label
 
 

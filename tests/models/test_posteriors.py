@@ -49,21 +49,30 @@ def test_categorical_log_prob_sums_to_one_over_all_codes(code):
 def test_categorical_divergences_against_sums_written_out(generator):
     code = Categorical(torch.randn(4, 3, 5, generator=generator))
     uniform = torch.full((5,), 0.2)
-    by_hand = sum(torch.sum(code.probs[:, m] * (code.probs[:, m] / uniform).log(), -1) for m in range(3))
+    by_hand = sum(
+        torch.sum(code.probs[:, m] * (code.probs[:, m] / uniform).log(), -1) for m in range(3)
+    )
     torch.testing.assert_close(code.kl_uniform(), by_hand)
-    aggregate = sum(torch.sum(code.probs[:, m].mean(0) * (code.probs[:, m].mean(0) / uniform).log()) for m in range(3))
+    aggregate = sum(
+        torch.sum(code.probs[:, m].mean(0) * (code.probs[:, m].mean(0) / uniform).log())
+        for m in range(3)
+    )
     torch.testing.assert_close(code.aggregate_kl(), aggregate)
     torch.testing.assert_close(code.aggregate_kl() + code.information(), code.kl_uniform().mean())
 
 
 def test_joint_is_the_product(code, generator):
-    gaussian = Gaussian(torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator))
+    gaussian = Gaussian(
+        torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator)
+    )
     z = Joint(code, gaussian).sample(7, generator)
     assert z.shape == (7, 1, 10)
     torch.testing.assert_close(
         Joint(code, gaussian).log_prob(z), code.log_prob(z[..., :6]) + gaussian.log_prob(z[..., 6:])
     )
-    torch.testing.assert_close(Joint(code, gaussian).mode(), torch.cat([code.mode(), gaussian.mean], -1))
+    torch.testing.assert_close(
+        Joint(code, gaussian).mode(), torch.cat([code.mode(), gaussian.mean], -1)
+    )
 
 
 def test_a_point_has_no_density():
@@ -89,7 +98,9 @@ def test_mutual_information_of_a_perfect_code_is_its_entropy():
     assert entropy(torch.tensor([0.5, 0.5, 0.0])).item() == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize("term", [Categorical.information, Categorical.aggregate_kl, lambda q: q.kl_uniform().mean()])
+@pytest.mark.parametrize(
+    "term", [Categorical.information, Categorical.aggregate_kl, lambda q: q.kl_uniform().mean()]
+)
 @pytest.mark.parametrize("low", [-60.0, -88.0, -95.0, -100.0, -1000.0])
 def test_information_and_kl_have_a_gradient_where_probabilities_underflow(denormals, term, low):
     """Against float64 and log-probabilities: H = -Σ e^l l, with the gradient that calculus gives."""

@@ -22,7 +22,9 @@ def mixture(golden):
     with torch.no_grad():
         prior.mean.copy_(torch.tensor(case["mu"]))
         prior.logvar.copy_(torch.tensor(case["logvar"]))
-    q_mean, q_logvar, logits = (torch.tensor(case[key]) for key in ("q_mean", "q_logvar", "qc_logits"))
+    q_mean, q_logvar, logits = (
+        torch.tensor(case[key]) for key in ("q_mean", "q_logvar", "qc_logits")
+    )
     return prior, Mixture(q_mean.flatten(1), q_logvar.flatten(1), Categorical(logits)), case
 
 
@@ -50,7 +52,9 @@ def test_expected_kl_is_the_sum_over_components(mixture):
     normal = torch.distributions.Normal
     shape = (len(q.mean), case["groups"], 1, case["latent_dim"])
     posterior = normal(q.mean.view(shape), (0.5 * q.logvar).exp().view(shape))
-    kl = torch.distributions.kl_divergence(posterior, normal(prior.mean, (0.5 * prior.logvar).exp())).sum(-1)
+    kl = torch.distributions.kl_divergence(
+        posterior, normal(prior.mean, (0.5 * prior.logvar).exp())
+    ).sum(-1)
     torch.testing.assert_close(
         prior.averaged_kl(q, q.code) + prior.dispersion(q.code), (q.code.probs * kl).sum((-1, -2))
     )
@@ -77,14 +81,18 @@ def test_mixture_density_integrates_to_one():
 
 def test_standard_normal(generator):
     prior, z = StandardNormal(3), torch.randn(5, 3, generator=generator)
-    torch.testing.assert_close(prior.log_prob(z), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1))
+    torch.testing.assert_close(
+        prior.log_prob(z), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
+    )
     assert prior.sample(100_000, generator).var().item() == pytest.approx(1, abs=0.02)
 
 
 def test_contrast(golden, golden_net, close):
     case = golden["ebm_contrast"]
     schedule, t = NoiseSchedule(golden["energy_net"]["steps"]), torch.tensor(case["t"])
-    loss = recovery_contrast(golden_net, schedule, t, torch.tensor(case["z_pos"]), torch.tensor(case["z_neg"]))
+    loss = recovery_contrast(
+        golden_net, schedule, t, torch.tensor(case["z_pos"]), torch.tensor(case["z_neg"])
+    )
     close(loss.mean(), case["loss"], scale=case["z_pos"])
 
 
@@ -115,7 +123,9 @@ def test_who_is_trained_by_what(diffusion_prior, generator):
         diffusion_prior.zero_grad()
         z.grad = None
         getattr(diffusion_prior.draw(z, generator), term)().sum().backward()
-        network = sum(p.grad.abs().sum().item() for p in diffusion_prior.parameters() if p.grad is not None)
+        network = sum(
+            p.grad.abs().sum().item() for p in diffusion_prior.parameters() if p.grad is not None
+        )
         return network > 0, z.grad is not None and z.grad.abs().sum().item() > 0
 
     assert gradients("contrast") == (True, False)
@@ -198,7 +208,9 @@ def test_a_joint_prior_is_the_product(generator):
     z = prior.sample(50_000, generator)
     torch.testing.assert_close(z[:, :6].mean(0), torch.full((6,), 1 / 3), atol=0.01, rtol=0)
     torch.testing.assert_close(z[:, 6:].std(0), torch.ones(4), atol=0.02, rtol=0)
-    expected = -2 * torch.tensor(3.0).log() + torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 6:]).sum(-1)
+    expected = -2 * torch.tensor(3.0).log() + torch.distributions.Normal(0.0, 1.0).log_prob(
+        z[:, 6:]
+    ).sum(-1)
     torch.testing.assert_close(prior.log_prob(z), expected)
 
 
@@ -220,7 +232,12 @@ def test_stages_make_the_sample_of_one_chain(diffusion_prior):
     z, schedule = noise[0][0], diffusion_prior.schedule
     for level, one in zip(range(5, -1, -1), noise[1:], strict=True):
         t = torch.full((5,), level)
-        b2 = 0.002 * schedule.sigma[level + 1] ** 2 * schedule.sigma_bar[level] / schedule.sigma_bar[0]
+        b2 = (
+            0.002
+            * schedule.sigma[level + 1] ** 2
+            * schedule.sigma_bar[level]
+            / schedule.sigma_bar[0]
+        )
         start, moved = z, z
         for epsilon in one:
             pull = (moved - (start if level < 5 else 0)) / schedule.sigma[level + 1] ** 2

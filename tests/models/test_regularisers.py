@@ -5,7 +5,10 @@ from ldebm.models.regularisers import Draw, entropy_floor, free_bits_kl
 
 
 def _draw(case):
-    q = Gaussian(torch.tensor(case["mean"], requires_grad=True), torch.tensor(case["logvar"], requires_grad=True))
+    q = Gaussian(
+        torch.tensor(case["mean"], requires_grad=True),
+        torch.tensor(case["logvar"], requires_grad=True),
+    )
     return Draw(q, q.mean, None, torch.Generator())
 
 

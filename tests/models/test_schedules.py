@@ -36,7 +36,9 @@ def test_logistic_by_hand(slope, midpoint, step, weight):
 def test_cyclic(golden):
     for case in golden["kl_weight"]["cyclic"]:
         weight = cyclic(case["n_cycle"], case["stop"], case["ratio_zero"], case["ratio_increase"])
-        assert [weight(step, case["n_iter"]) for step in range(case["n_iter"])] == pytest.approx(case["weight"])
+        assert [weight(step, case["n_iter"]) for step in range(case["n_iter"])] == pytest.approx(
+            case["weight"]
+        )
 
 
 def test_cyclic_ends_at_its_maximum():

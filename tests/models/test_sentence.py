@@ -16,10 +16,17 @@ def reference(golden):
     """The sentence model of the golden numbers: encoder, decoder, posterior and the case."""
     case = golden["sentence_model"]
     state = {name: torch.tensor(value) for name, value in case["state"].items()}
-    vocabulary, embed, cell, latent = len(case["vocab"]), case["embed"], case["cell"], case["latent"]
+    vocabulary, embed, cell, latent = (
+        len(case["vocab"]),
+        case["embed"],
+        case["cell"],
+        case["latent"],
+    )
     encoder = Encoder(torch.nn.Embedding(vocabulary, embed), cell)
     encoder.embedding.weight.data = state["embedding.weight"]
-    decoder = Decoder(torch.nn.Embedding(vocabulary, embed), cell, latent, latent, 0.3, tied=True).eval()
+    decoder = Decoder(
+        torch.nn.Embedding(vocabulary, embed), cell, latent, latent, 0.3, tied=True
+    ).eval()
     decoder.embedding.weight.data = state["dec_embedding.weight"]
     decoder.initial.weight.data = state["dec_init_connector.linear.weight"]
     _, groups, components = torch.tensor(case["qc_logits"]).shape
@@ -31,11 +38,18 @@ def reference(golden):
         "post_c": posterior.code,
     }.items():
         module.load_state_dict(
-            {name.removeprefix(f"{prefix}."): value for name, value in state.items() if name.startswith(f"{prefix}.")}
+            {
+                name.removeprefix(f"{prefix}."): value
+                for name, value in state.items()
+                if name.startswith(f"{prefix}.")
+            }
         )
     for suffix, gru in {"_l0": encoder.forwards, "_l0_reverse": encoder.backwards}.items():
         gru.load_state_dict(
-            {name: state[f"x_encoder.rnn.{name.removesuffix('_l0')}{suffix}"] for name in gru.state_dict()}
+            {
+                name: state[f"x_encoder.rnn.{name.removesuffix('_l0')}{suffix}"]
+                for name in gru.state_dict()
+            }
         )
     return encoder, decoder, posterior, case
 
@@ -67,7 +81,11 @@ def test_greedy_decoding(reference):
     """The golden decoding goes on after </s> and <pad>, whose ids are not ours there; tokens that end nothing here must agree."""
     _, decoder, _, case = reference
     z, greedy = torch.tensor(case["q_mean"]), torch.tensor(case["greedy"])
-    state, last, steps = decoder._initial_state(z), torch.full((len(z),), case["vocab"].index("<s>")), []
+    state, last, steps = (
+        decoder._initial_state(z),
+        torch.full((len(z),), case["vocab"].index("<s>")),
+        [],
+    )
     for _ in range(greedy.shape[1]):
         logits, state = decoder._next_logits(last, z, state)
         last = logits.argmax(1)
@@ -109,7 +127,9 @@ def test_sampled_decoding_has_the_models_frequencies(generator):
     z = torch.ones(1, 2)
     logits, _ = decoder._next_logits(torch.tensor([BOS]), z, decoder._initial_state(z))
     first = decoder.decode(z.expand(40_000, -1), 1, generator)[:, 0]
-    torch.testing.assert_close(torch.bincount(first, minlength=5) / 40_000, logits.softmax(1)[0], atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        torch.bincount(first, minlength=5) / 40_000, logits.softmax(1)[0], atol=0.01, rtol=0
+    )
 
 
 SIZE = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.3)
@@ -139,7 +159,9 @@ SENTENCES = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16, 5], [3], [7, 7, 8, 
 
 def labelled(model):
     batch = make_batch(SENTENCES)
-    plan = model.plan_epoch(40, np.random.default_rng(1), lambda: np.random.default_rng(2).normal(size=(40, 6)))
+    plan = model.plan_epoch(
+        40, np.random.default_rng(1), lambda: np.random.default_rng(2).normal(size=(40, 6))
+    )
     labels = None if plan.labels is None else torch.from_numpy(plan.labels[: len(SENTENCES)])
     return Batch(batch.tokens, batch.lengths, batch.indices, labels)
 
@@ -172,15 +194,21 @@ def test_gradients_reach_all_parameters(model, generator):
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator):
     loss = model.train().loss(labelled(model), 999, 1000, generator)
-    weights = {regulariser.name: regulariser.weight(999, 1000) for regulariser in model.regularisers}
-    total = loss.terms["reconstruction"] + sum(weight * loss.terms[name] for name, weight in weights.items() if weight)
+    weights = {
+        regulariser.name: regulariser.weight(999, 1000) for regulariser in model.regularisers
+    }
+    total = loss.terms["reconstruction"] + sum(
+        weight * loss.terms[name] for name, weight in weights.items() if weight
+    )
     torch.testing.assert_close(loss.total.detach(), total)
 
 
 def test_groups_are_those_the_row_names(row, model):
     groups = model.parameter_groups()
     assert tuple(groups) == row.optimised
-    assert {id(p) for group in groups.values() for p in group} == {id(p) for p in model.parameters()}
+    assert {id(p) for group in groups.values() for p in group} == {
+        id(p) for p in model.parameters()
+    }
 
 
 def test_sampling(model, generator):

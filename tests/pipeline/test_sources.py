@@ -90,7 +90,9 @@ def edited_hash(package: Path, file: str, old: str, new: str) -> str:
         ("first.py", "class Gaussian:\n    pass", "class Gaussian:\n    x = 1"),
     ],
 )
-def test_edits_that_a_step_can_reach_change_its_hash(package: Path, file: str, old: str, new: str) -> None:
+def test_edits_that_a_step_can_reach_change_its_hash(
+    package: Path, file: str, old: str, new: str
+) -> None:
     before = sources.source_hash(ENTRIES)
     assert edited_hash(package, file, old, new) != before
 
@@ -119,7 +121,8 @@ def test_edits_out_of_its_reach_do_not(package: Path, file: str, old: str, new: 
 def test_the_judge_does_not_depend_on_the_models() -> None:
     """On this package itself: hours of judging outlive a change of a prior, and training depends on its own prior."""
     reached = {
-        entry: sources.reached([entry]) for entry in ("ldebm.evaluation.scores:judge_samples", "ldebm.rows.autoencoder")
+        entry: sources.reached([entry])
+        for entry in ("ldebm.evaluation.scores:judge_samples", "ldebm.rows.autoencoder")
     }
     assert "ldebm.metrics.reverse_perplexity" in reached["ldebm.evaluation.scores:judge_samples"]
     assert "ldebm.models.priors" not in reached["ldebm.evaluation.scores:judge_samples"]

@@ -37,13 +37,17 @@ def step(tmp_path: Path, calls: list[str]) -> Callable[..., Step]:
     return make
 
 
-def test_twice_works_once(step: Callable[..., Step], calls: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_twice_works_once(
+    step: Callable[..., Step], calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert [steps.run(step()), steps.run(step())] == ["done", "up to date"]
     assert calls == ["work 1"]
     assert capsys.readouterr().out.splitlines()[-1] == "toy: up to date"
 
 
-def test_a_changed_parameter_works_and_its_revert_restores(step: Callable[..., Step], calls: list[str]) -> None:
+def test_a_changed_parameter_works_and_its_revert_restores(
+    step: Callable[..., Step], calls: list[str]
+) -> None:
     outcomes = [steps.run(step(value)) for value in (1, 2, 1, 2)]
     assert outcomes == ["done", "done", "restored", "restored"]
     assert calls == ["work 1", "work 2"]
@@ -74,7 +78,9 @@ def test_damaged_and_missing_outputs_come_back(step: Callable[..., Step], calls:
     output.unlink()
     output.write_text("not what was made")
     assert steps.run(step()) == "restored"
-    with output.open("a") as file:  # in place, and so in the kept copy too where that is a hard link
+    with output.open(
+        "a"
+    ) as file:  # in place, and so in the kept copy too where that is a hard link
         file.write("spoiled")
     steps.run(step())
     assert output.read_text() == "1 words"
@@ -99,9 +105,13 @@ def test_only_the_named_files_of_an_input_count(tmp_path: Path, step: Callable[.
     assert whole.hashes().keys() == {"a.txt", "sub/b.txt"}
 
 
-def test_a_missing_input_names_the_command_that_makes_it(step: Callable[..., Step], tmp_path: Path) -> None:
+def test_a_missing_input_names_the_command_that_makes_it(
+    step: Callable[..., Step], tmp_path: Path
+) -> None:
     lacking = replace(step(), inputs={"model": Input(tmp_path / "models/vae", made_by="train vae")})
-    with pytest.raises(UserError, match=r"models/vae is not there yet; run `ldebm train vae` first"):
+    with pytest.raises(
+        UserError, match=r"models/vae is not there yet; run `ldebm train vae` first"
+    ):
         steps.run(lacking)
 
 
@@ -128,10 +138,14 @@ def test_a_failure_leaves_the_old_outputs_and_the_checkpoints(
     assert not list(failing.folder.rglob("state"))
 
 
-def test_an_interrupted_publication_is_completed(step: Callable[..., Step], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_publication_is_completed(
+    step: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps.run(step(1))
     with monkeypatch.context() as patch:
-        patch.setattr(steps, "_link", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            steps, "_link", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             steps.run(step(2))
     assert steps.is_stale(step(2))
@@ -147,7 +161,9 @@ def test_another_process_at_work_is_named(step: Callable[..., Step], tmp_path: P
         "lock = filelock.FileLock(folder / 'lock'); lock.acquire(); (folder / 'holder').write_text(str(os.getpid()));"
         "print('held', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(UserError, match=f"process {other.pid} is at work on it"):
@@ -174,7 +190,9 @@ def test_a_stamp_moves_only_while_the_step_is_stale(step: Callable[..., Step]) -
     assert (step().output / "manifest.json").stat().st_mtime_ns > stamp.stat().st_mtime_ns
 
 
-def test_without_hard_links_files_are_copied(step: Callable[..., Step], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_files_are_copied(
+    step: Callable[..., Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError("no links here")
 

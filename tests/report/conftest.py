@@ -18,8 +18,24 @@ TEXTS = {"train": "a a b\nb c\n", "valid": "a\n", "test": "a b\nb\n"}
 LOG_PROBS = (-2.0, -3.5)
 HISTORY = (
     {"step": 50, "epoch": 0.5, "reconstruction": 20.0, "loss": 20.0, "seconds": 1.0},
-    {"step": 100, "epoch": 1.0, "reconstruction": 12.0, "kl": 3.0, "loss": 15.0, "valid_loss": 14.0, "seconds": 2.0},
-    {"step": 200, "epoch": 2.0, "reconstruction": 9.0, "kl": 2.0, "loss": 11.0, "valid_loss": 12.5, "seconds": 4.0},
+    {
+        "step": 100,
+        "epoch": 1.0,
+        "reconstruction": 12.0,
+        "kl": 3.0,
+        "loss": 15.0,
+        "valid_loss": 14.0,
+        "seconds": 2.0,
+    },
+    {
+        "step": 200,
+        "epoch": 2.0,
+        "reconstruction": 9.0,
+        "kl": 2.0,
+        "loss": 11.0,
+        "valid_loss": 12.5,
+        "seconds": 4.0,
+    },
 )
 
 
@@ -35,13 +51,21 @@ class Runs:
         raw.mkdir(parents=True)
         for split, text in TEXTS.items():
             (raw / f"{split}.txt").write_text(text)
-        (raw / "test.attributes.csv").write_text("topic,log_prob\n" + "".join(f"x,{value}\n" for value in LOG_PROBS))
+        (raw / "test.attributes.csv").write_text(
+            "topic,log_prob\n" + "".join(f"x,{value}\n" for value in LOG_PROBS)
+        )
         (raw / "valid.attributes.csv").write_text("topic,log_prob\nx,-1.0\n")
         tokenize(raw, self.root / "data" / "tokens", None)
 
     def judgement(self, model: str, seed: int, rppl: float) -> None:
         """A judge's scores."""
-        self.json("judgements", model, seed, "scores.json", {"rppl": rppl, "best_epoch": 3, "signature": "judge|v1"})
+        self.json(
+            "judgements",
+            model,
+            seed,
+            "scores.json",
+            {"rppl": rppl, "best_epoch": 3, "signature": "judge|v1"},
+        )
 
     def run(
         self,
@@ -55,12 +79,31 @@ class Runs:
         latents: Mapping[str, Any] | None = None,
     ) -> None:
         """Everything of one training; `latents` None: a model without an encoder."""
-        defaults = {"weights": {"sentence": 1000, "energy": 23}, "seconds": 90.0, "epochs": 2.0, "kept_step": 200}
-        self.json("models", model, seed, "run.json", {**defaults, "device": "CPU, 2 threads", **(record or {})})
+        defaults = {
+            "weights": {"sentence": 1000, "energy": 23},
+            "seconds": 90.0,
+            "epochs": 2.0,
+            "kept_step": 200,
+        }
+        self.json(
+            "models",
+            model,
+            seed,
+            "run.json",
+            {**defaults, "device": "CPU, 2 threads", **(record or {})},
+        )
         self.judgement(model, seed, rppl)
-        self.json("evaluations", model, seed, "scores.json", {"bleu": 5.0, "wkl": 0.25} if scores is None else scores)
+        self.json(
+            "evaluations",
+            model,
+            seed,
+            "scores.json",
+            {"bleu": 5.0, "wkl": 0.25} if scores is None else scores,
+        )
         with (self.folder("models", model, seed) / "history.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(name for row in history for name in row)), restval="")
+            writer = csv.DictWriter(
+                file, list(dict.fromkeys(name for row in history for name in row)), restval=""
+            )
             writer.writeheader()
             writer.writerows(history)
         if latents is not None:
@@ -97,7 +140,9 @@ def make_params(
     for block, values in changes.items():
         raw[block] |= values
     loaded = parameters.validate(raw, "test")
-    blocks = {key: block.model_copy(update={"row": rows[key]}) for key, block in loaded.models.items()}
+    blocks = {
+        key: block.model_copy(update={"row": rows[key]}) for key, block in loaded.models.items()
+    }
     return loaded.model_copy(update={"models": blocks})
 
 

@@ -13,12 +13,18 @@ from ldebm.report import figures
 from ldebm.report.results import Results, published_table, read_results
 
 FOUR = {"vae": "VAE", "dgm_vae": "DGM-VAE", "svebm": "SVEBM", "ldebm": "LDEBM"}
-SEVENTEEN = {f"m{number}": row for number, row in enumerate([*published_table(), "Toy"]) if row != "TEST SET"}
+SEVENTEEN = {
+    f"m{number}": row for number, row in enumerate([*published_table(), "Toy"]) if row != "TEST SET"
+}
 
 
 def one_hot(codes: Any, values: int = 20) -> dict[str, Any]:
     """Codes (N, M) and the certain probabilities they come from."""
-    return {"codes": codes, "probs": np.eye(values)[codes], "valid_probs": np.eye(values)[codes[:1]]}
+    return {
+        "codes": codes,
+        "probs": np.eye(values)[codes],
+        "valid_probs": np.eye(values)[codes[:1]],
+    }
 
 
 def read(runs: Any, params: Any) -> Results:
@@ -28,7 +34,10 @@ def read(runs: Any, params: Any) -> Results:
         arrays = {"modes": rng.normal(size=(40, 5)), **one_hot(np.arange(40)[:, None] % 3)}
         for seed in params.seeds:
             runs.run(
-                key, seed, scores={"bleu": 5.0, "nll": 80.0 + seed}, latents=None if block.row == "RNN-LM" else arrays
+                key,
+                seed,
+                scores={"bleu": 5.0, "nll": 80.0 + seed},
+                latents=None if block.row == "RNN-LM" else arrays,
             )
     return read_results(params, runs.root)
 
@@ -40,7 +49,9 @@ def titles(figure: Figure) -> list[str]:
 
 @pytest.mark.parametrize("rows", [FOUR, SEVENTEEN], ids=["four", "seventeen"])
 @pytest.mark.parametrize("corpus", ["ptb", "grammar"])
-def test_every_figure_is_a_picture_with_something_in_it(runs: Any, make_params: Any, rows: Any, corpus: str) -> None:
+def test_every_figure_is_a_picture_with_something_in_it(
+    runs: Any, make_params: Any, rows: Any, corpus: str
+) -> None:
     found = read(runs, make_params(rows, corpus=corpus, seeds=[1, 2]))
     figures.draw_figures(found, runs.root)
     for name in ("metrics", "curves", "terms", "latent"):
@@ -48,7 +59,9 @@ def test_every_figure_is_a_picture_with_something_in_it(runs: Any, make_params: 
         height, width, _ = pixels.shape
         assert width > 1000
         assert height > 300
-        assert 0.005 < np.mean(pixels[..., :3].min(axis=2) < 0.9) < 0.5, name  # some ink, not all ink
+        assert 0.005 < np.mean(pixels[..., :3].min(axis=2) < 0.9) < 0.5, (
+            name
+        )  # some ink, not all ink
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 7, 16, 17])
@@ -68,7 +81,9 @@ def test_the_metrics_panels_show_ours_and_the_printed_numbers(runs: Any, make_pa
     assert [label.get_text() for label in rppl.get_yticklabels()] == ["VAE"]
 
 
-def test_the_metrics_panels_show_the_published_estimator_apart_and_the_entropy(runs: Any, make_params: Any) -> None:
+def test_the_metrics_panels_show_the_published_estimator_apart_and_the_entropy(
+    runs: Any, make_params: Any
+) -> None:
     runs.run("ldebm", scores={"nll": 9.0, "nll_published": 7.0})
     found = read_results(make_params({"ldebm": "LDEBM"}), runs.root)
     assert positions(figures.metrics(found).axes[3]) == {"o": [9.0], "s": [7.0], "line": [2.75]}
@@ -94,17 +109,38 @@ def test_the_curves_mark_the_weights_that_were_kept(runs: Any, make_params: Any)
 
 
 def test_the_terms_are_the_named_ones_only(runs: Any, make_params: Any) -> None:
-    other = ("gradient_norm_sentence", "learning_rate_energy", "clusters", "clustering_seconds", "tokens_per_second")
-    row = {"step": 50.0, "epoch": 1.0, "loss": 5.0, "valid_loss": 4.0, "valid_bleu": 1.0, **dict.fromkeys(other, 1.0)}
+    other = (
+        "gradient_norm_sentence",
+        "learning_rate_energy",
+        "clusters",
+        "clustering_seconds",
+        "tokens_per_second",
+    )
+    row = {
+        "step": 50.0,
+        "epoch": 1.0,
+        "loss": 5.0,
+        "valid_loss": 4.0,
+        "valid_bleu": 1.0,
+        **dict.fromkeys(other, 1.0),
+    }
     runs.run("vae", history=[{**row, "reconstruction": 4.0, "contrast": -0.5}])
     found = read_results(make_params({"vae": "VAE"}), runs.root)
     assert figures.term_names(found.models[0].runs[0].history) == ["reconstruction", "contrast"]
     (axes,) = figures.terms(found).axes
-    assert [text.get_text() for text in axes.texts] == ["contrast", "reconstruction"]  # from the bottom
+    assert [text.get_text() for text in axes.texts] == [
+        "contrast",
+        "reconstruction",
+    ]  # from the bottom
 
 
-def test_a_term_with_a_pause_is_drawn_with_a_gap_and_labelled_at_its_end(runs: Any, make_params: Any) -> None:
-    rows = [{"step": s, "reconstruction": 9.0, **({"kl": 2.0} if s != 100 else {})} for s in (50, 100, 150)]
+def test_a_term_with_a_pause_is_drawn_with_a_gap_and_labelled_at_its_end(
+    runs: Any, make_params: Any
+) -> None:
+    rows = [
+        {"step": s, "reconstruction": 9.0, **({"kl": 2.0} if s != 100 else {})}
+        for s in (50, 100, 150)
+    ]
     runs.run("vae", history=rows)
     (axes,) = figures.terms(read_results(make_params({"vae": "VAE"}), runs.root)).axes
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), [2.0, np.nan, 2.0])
@@ -142,13 +178,22 @@ def test_the_latent_spaces_are_coloured_by_symbol(runs: Any, make_params: Any) -
     runs.run("lm")
     runs.run("vae", latents={"modes": modes})
     runs.run("gm", latents={"modes": modes, **one_hot(codes)})
-    runs.run("ldebm", latents={"modes": modes, **one_hot(np.minimum(np.arange(60) % 20, 12)[:, None])})
+    runs.run(
+        "ldebm", latents={"modes": modes, **one_hot(np.minimum(np.arange(60) % 20, 12)[:, None])}
+    )
     rows = {"lm": "RNN-LM", "vae": "VAE", "gm": "GM-VAE", "ldebm": "LDEBM"}
     figure = figures.latent(read_results(make_params(rows), runs.root))
     assert titles(figure) == ["VAE", "GM-VAE", "LDEBM"]
     vae, gm, ldebm = figure.axes
     assert [text.get_text() for text in vae.texts] == ["no symbols"]
-    assert [text.get_text() for text in gm.texts] == ["5 values of code 1 in use", "0", "1", "2", "3", "4"]
+    assert [text.get_text() for text in gm.texts] == [
+        "5 values of code 1 in use",
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
     assert [len(cloud.get_offsets()) for cloud in gm.collections] == [60, 12, 12, 12, 12, 12]
     numbers = ["13 symbols in use, commonest 8 in colour", "12", "0", "1", "2", "3", "4", "5", "6"]
     assert [text.get_text() for text in ldebm.texts] == numbers
@@ -160,4 +205,7 @@ def test_no_model_gives_pictures_that_say_so(runs: Any, make_params: Any, tmp_pa
     found = read_results(make_params({}), runs.root)
     figures.draw_figures(found, tmp_path)
     assert figures.latent(found).texts[0].get_text() == "no model in the table has a latent space"
-    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in ("metrics", "curves", "terms", "latent"))
+    assert all(
+        (tmp_path / f"{name}.png").stat().st_size > 1000
+        for name in ("metrics", "curves", "terms", "latent")
+    )

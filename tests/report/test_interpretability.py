@@ -28,12 +28,20 @@ def test_information_by_hand() -> None:
 @pytest.fixture
 def attributes() -> Any:
     topic = np.array(["food", "sport", "food", "sport"])
-    return {"valid": {"topic": topic}, "test": {"topic": topic, "tense": np.array(["past", "past", "now", "now"])}}
+    return {
+        "valid": {"topic": topic},
+        "test": {"topic": topic, "tense": np.array(["past", "past", "now", "now"])},
+    }
 
 
 def latents(valid: Any, test: Any) -> dict[str, Any]:
     probs = np.eye(3)[test] * 0.8 + 0.1 * (np.arange(3) != test[..., None])
-    return {"modes": np.zeros((len(test), 2)), "probs": probs, "valid_probs": np.eye(3)[valid], "codes": test}
+    return {
+        "modes": np.zeros((len(test), 2)),
+        "probs": probs,
+        "valid_probs": np.eye(3)[valid],
+        "codes": test,
+    }
 
 
 def test_the_variable_is_chosen_on_validation_and_scored_on_the_test_split(
@@ -44,7 +52,9 @@ def test_the_variable_is_chosen_on_validation_and_scored_on_the_test_split(
     test = np.array([[0, 0], [1, 1], [0, 2], [1, 1]])
     runs.run("gm", latents=latents(valid, test))
     attributes["valid"]["tense"] = np.array(["a", "b", "a", "b"])
-    (row,) = interpretability.rows(read_results(make_params({"gm": "GM-VAE"}), runs.root), attributes)
+    (row,) = interpretability.rows(
+        read_results(make_params({"gm": "GM-VAE"}), runs.root), attributes
+    )
     assert row["topic_variable"] == 1
     assert row["topic_homogeneity"] == pytest.approx(1)
     assert row["topic_completeness"] == pytest.approx(

@@ -24,12 +24,28 @@ def test_the_published_table_has_all_rows_in_order_and_leaves_out_what_was_not_p
     assert table["LDEBM"] == {"rppl": 164.57, "bleu": 11.16, "wkl": 0.06, "nll": 82.38}
 
 
-def test_rows_stand_in_published_order_then_in_that_of_the_parameters(runs: Any, make_params: Any) -> None:
-    rows = {"new_b": "Toy B", "ldebm": "LDEBM", "small": "VAE", "new_a": "Toy A", "vae": "VAE", "lm": "RNN-LM"}
+def test_rows_stand_in_published_order_then_in_that_of_the_parameters(
+    runs: Any, make_params: Any
+) -> None:
+    rows = {
+        "new_b": "Toy B",
+        "ldebm": "LDEBM",
+        "small": "VAE",
+        "new_a": "Toy A",
+        "vae": "VAE",
+        "lm": "RNN-LM",
+    }
     for model in rows:
         runs.run(model)
     found = read_results(make_params(rows), runs.root)
-    assert [result.model for result in found.models] == ["lm", "small", "vae", "ldebm", "new_b", "new_a"]
+    assert [result.model for result in found.models] == [
+        "lm",
+        "small",
+        "vae",
+        "ldebm",
+        "new_b",
+        "new_a",
+    ]
     labels = ["RNN-LM", "VAE (small)", "VAE (vae)", "LDEBM", "Toy B", "Toy A"]
     assert [result.label for result in found.models] == labels
 
@@ -63,19 +79,32 @@ def test_the_test_set_is_scored_by_hand(runs: Any, make_params: Any) -> None:
         "nll": pytest.approx(2.75),
         "rppl_real_text": 42.125,
     }
-    assert (found.corpus.train, found.corpus.valid, found.corpus.test, found.corpus.types) == (2, 1, 2, 3)
+    assert (found.corpus.train, found.corpus.valid, found.corpus.test, found.corpus.types) == (
+        2,
+        1,
+        2,
+        3,
+    )
 
 
-def test_the_exact_nll_is_of_the_sentences_that_the_models_are_scored_on(runs: Any, make_params: Any) -> None:
+def test_the_exact_nll_is_of_the_sentences_that_the_models_are_scored_on(
+    runs: Any, make_params: Any
+) -> None:
     params = make_params({}, evaluation={"likelihood_sentences": 1})
     assert read_results(params, runs.root).test_set["nll"] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"corpus": "ptb"}, {"sentence_model": {"max_tokens": 3}}, {"data": {"corpus": "grammar", "vocabulary_limit": 2}}],
+    [
+        {"corpus": "ptb"},
+        {"sentence_model": {"max_tokens": 3}},
+        {"data": {"corpus": "grammar", "vocabulary_limit": 2}},
+    ],
 )
-def test_no_exact_nll_where_the_source_is_unknown_or_altered(runs: Any, make_params: Any, changes: Any) -> None:
+def test_no_exact_nll_where_the_source_is_unknown_or_altered(
+    runs: Any, make_params: Any, changes: Any
+) -> None:
     assert "nll" not in read_results(make_params({}, **changes), runs.root).test_set
 
 

@@ -22,7 +22,9 @@ def table(results: Path) -> dict[str, dict[str, str]]:
 def cells_of(results: Path, label: str) -> dict[str, str]:
     """The cells of a line of table.md by heading."""
     lines = [
-        line.strip("| ") for line in (results / "table.md").read_text(encoding="utf-8").splitlines() if "|" in line
+        line.strip("| ")
+        for line in (results / "table.md").read_text(encoding="utf-8").splitlines()
+        if "|" in line
     ]
     rows = [[cell.strip() for cell in line.split(" |")] for line in lines]
     (row,) = [row for row in rows if row[0] == label]
@@ -32,7 +34,9 @@ def cells_of(results: Path, label: str) -> dict[str, str]:
 def test_statistics_by_hand() -> None:
     assert Statistic.of([]) is None
     assert Statistic.of([3.0]) == Statistic(3.0, None)
-    assert Statistic.of([1.0, 2.0, 6.0]) == Statistic(3.0, pytest.approx(7.0**0.5))  # (4 + 1 + 9) / (3 - 1)
+    assert Statistic.of([1.0, 2.0, 6.0]) == Statistic(
+        3.0, pytest.approx(7.0**0.5)
+    )  # (4 + 1 + 9) / (3 - 1)
     assert Statistic(3.0, None).text(2) == "3.00"
     assert Statistic(3.0, 0.126).text(2) == "3.00 ± 0.13"
 
@@ -61,7 +65,13 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
 
 def test_several_seeds_give_mean_and_sample_standard_deviation(runs: Any, make_params: Any) -> None:
     for seed, rppl in {1: 100.0, 2: 102.0, 5: 107.0}.items():
-        runs.run("svebm", seed, rppl=rppl, scores={"nll_published": 90.0 + seed}, record={"seconds": 10.0 * seed})
+        runs.run(
+            "svebm",
+            seed,
+            rppl=rppl,
+            scores={"nll_published": 90.0 + seed},
+            record={"seconds": 10.0 * seed},
+        )
     params = make_params({"svebm": "SVEBM"}, seeds=[1, 2, 5])
     write_results(params, runs.root, runs.root)
     row = table(runs.root)["SVEBM"]
@@ -83,10 +93,21 @@ def test_a_metric_that_one_of_two_seeds_lacks_has_no_spread(runs: Any, make_para
 def test_the_test_set_row(runs: Any, make_params: Any) -> None:
     write_results(make_params({}, corpus="grammar"), runs.root, runs.root)
     values = {name: cell for name, cell in table(runs.root)["TEST SET"].items() if cell}
-    assert values == {"row": "TEST SET", "bleu": "100.0", "wkl": "0.2798", "nll": "2.75", "rppl_real_text": "42.125"}
+    assert values == {
+        "row": "TEST SET",
+        "bleu": "100.0",
+        "wkl": "0.2798",
+        "nll": "2.75",
+        "rppl_real_text": "42.125",
+    }
     write_results(make_params({}, corpus="ptb"), runs.root, runs.root)
     row = table(runs.root)["TEST SET"]
-    assert (row["bleu_paper"], row["wkl_paper"], row["nll"], row["rppl_paper"]) == ("100.0", "0.14", "", "")
+    assert (row["bleu_paper"], row["wkl_paper"], row["nll"], row["rppl_paper"]) == (
+        "100.0",
+        "0.14",
+        "",
+        "",
+    )
 
 
 def test_columns_and_order_of_rows(runs: Any, make_params: Any) -> None:
@@ -104,7 +125,12 @@ def test_columns_and_order_of_rows(runs: Any, make_params: Any) -> None:
 def test_no_printed_number_stands_beside_another_corpus(runs: Any, make_params: Any) -> None:
     runs.run("ldebm", scores={"nll_published": 80.0})
     write_results(make_params({"ldebm": "LDEBM"}, corpus="grammar"), runs.root, runs.root)
-    paper = [cell for row in table(runs.root).values() for name, cell in row.items() if name.endswith("_paper")]
+    paper = [
+        cell
+        for row in table(runs.root).values()
+        for name, cell in row.items()
+        if name.endswith("_paper")
+    ]
     assert set(paper) == {""}
     assert "printed" not in (runs.root / "table.md").read_text()
 
@@ -115,16 +141,26 @@ def test_metrics_json_holds_means_by_model_and_nothing_absent(runs: Any, make_pa
     write_results(make_params({"vae": "VAE"}, corpus="ptb", seeds=[1, 2]), runs.root, runs.root)
     found = json.loads((runs.root / "metrics.json").read_text())
     assert found["vae"] == {"rppl": 301.5, "bleu": 6.0}
-    assert found["test_set"] == {"bleu": 100.0, "wkl": pytest.approx(0.27977, abs=1e-5), "rppl_real_text": 42.125}
+    assert found["test_set"] == {
+        "bleu": 100.0,
+        "wkl": pytest.approx(0.27977, abs=1e-5),
+        "rppl_real_text": 42.125,
+    }
     assert list(found) == ["test_set", "vae"]
 
 
-def test_markdown_sets_the_printed_nll_beside_the_estimator_it_came_from(runs: Any, make_params: Any) -> None:
+def test_markdown_sets_the_printed_nll_beside_the_estimator_it_came_from(
+    runs: Any, make_params: Any
+) -> None:
     runs.run("vae", scores={"bleu": 3.0, "wkl": 0.4567, "nll": 101.0})
     runs.run("svebm", scores={"nll": 110.0, "nll_published": 96.0})
     write_results(make_params({"vae": "VAE", "svebm": "SVEBM"}, corpus="ptb"), runs.root, runs.root)
     vae, svebm = cells_of(runs.root, "VAE"), cells_of(runs.root, "SVEBM")
-    assert (vae["BLEU ↑"], vae["wKL ↓"], vae["NLL ↓"]) == ("3.00 (3.12)", "0.457 (0.50)", "101.00 (100.85)")
+    assert (vae["BLEU ↑"], vae["wKL ↓"], vae["NLL ↓"]) == (
+        "3.00 (3.12)",
+        "0.457 (0.50)",
+        "101.00 (100.85)",
+    )
     assert (vae["Weights"], vae["Training"]) == ("1,023", "2 epochs, 1.5 min")
     assert svebm["NLL ↓"] == "110.00"
     assert svebm["NLL, published estimator"] == "96.00 (95.02)"
@@ -133,7 +169,10 @@ def test_markdown_sets_the_printed_nll_beside_the_estimator_it_came_from(runs: A
 
 def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None:
     runs.run("vae", scores={"nll": 3.0})
-    settings = {"judge": {"hidden": 64, "epochs": 2}, "evaluation": {"samples": 500, "likelihood_sentences": 1}}
+    settings = {
+        "judge": {"hidden": 64, "epochs": 2},
+        "evaluation": {"samples": 500, "likelihood_sentences": 1},
+    }
     write_results(make_params({"vae": "VAE"}, **settings), runs.root, runs.root)
     text = (runs.root / "table.md").read_text(encoding="utf-8")
     assert "the grammar corpus" in text
@@ -146,7 +185,9 @@ def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None
     assert "nll_published" not in text  # no energy-based row
 
 
-def test_markdown_does_not_speak_of_changes_where_there_are_none(runs: Any, make_params: Any) -> None:
+def test_markdown_does_not_speak_of_changes_where_there_are_none(
+    runs: Any, make_params: Any
+) -> None:
     runs.run("ldebm", scores={"nll_published": 80.0})
     write_results(make_params({"ldebm": "LDEBM"}, corpus="ptb"), runs.root, runs.root)
     text = (runs.root / "table.md").read_text(encoding="utf-8")
@@ -164,7 +205,9 @@ def test_nothing_is_written_when_a_run_is_missing(runs: Any, make_params: Any) -
     assert not results.exists()
 
 
-def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(runs: Any, make_params: Any) -> None:
+def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
+    runs: Any, make_params: Any
+) -> None:
     for model in FOUR:
         runs.run(model)
     results = runs.root / "results"

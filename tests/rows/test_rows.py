@@ -46,8 +46,20 @@ def test_params_hold_every_published_row_in_the_published_order(raw):
         ("DGM-VAE + I", {"aggregate_kl", "averaged_kl", "dispersion"}),
         ("SVEBM", {"free_bits_kl", "contrast"}),
         ("SVEBM-IB", {"free_bits_kl", "contrast", "symbol_information"}),
-        ("LDEBM w/o GC", {"negative_entropy", "prior_cross_entropy", "contrast", "symbol_information"}),
-        ("LDEBM", {"negative_entropy", "prior_cross_entropy", "contrast", "symbol_information", "pseudo_label"}),
+        (
+            "LDEBM w/o GC",
+            {"negative_entropy", "prior_cross_entropy", "contrast", "symbol_information"},
+        ),
+        (
+            "LDEBM",
+            {
+                "negative_entropy",
+                "prior_cross_entropy",
+                "contrast",
+                "symbol_information",
+                "pseudo_label",
+            },
+        ),
     ],
 )
 def test_the_objective_of_a_row_is_that_of_its_paper(row, terms, small_rows):
@@ -69,7 +81,9 @@ def test_weights_of_the_published_objectives(raw):
     ib = {"free_bits_kl": 0.5, "contrast": 0.5, "symbol_information": -50}
     assert weights("svebm_ib") == pytest.approx(ib)
     gamma = dict.fromkeys(("negative_entropy", "prior_cross_entropy", "contrast"), 0.1)
-    assert weights("ldebm") == pytest.approx(gamma | {"symbol_information": -0.05, "pseudo_label": 0.05})
+    assert weights("ldebm") == pytest.approx(
+        gamma | {"symbol_information": -0.05, "pseudo_label": 0.05}
+    )
 
 
 @pytest.mark.parametrize("at", [0, 1, 999, 5000])
@@ -78,7 +92,9 @@ def test_kl_weights_rise_with_the_step_as_published(raw, at):
     blocks = params.validate(raw, "params.yaml").models
     logistic = 0.0 if at == 0 else 1 / (1 + np.exp(-0.0025 * (at - 2500)))
     for key in ("vae", "dvae", "semi_vae", "gm_vae", "dgm_vae_i"):
-        found = {term.name: term.weight(at, 100_000) for term in blocks[key].build(SIZE).regularisers}
+        found = {
+            term.name: term.weight(at, 100_000) for term in blocks[key].build(SIZE).regularisers
+        }
         own = {name: 0.2 if (key, name) == ("dgm_vae_i", "dispersion") else 1.0 for name in found}
         assert found == pytest.approx({name: factor * logistic for name, factor in own.items()})
     assert [term.weight(at, 100_000) for term in blocks["di_vae"].build(SIZE).regularisers] == [1.0]
@@ -93,7 +109,9 @@ def test_samples_of_the_posterior_are_the_published_count(raw):
 
 
 def test_initial_weights_are_the_published_ones(raw):
-    blocks = params.validate(params.merge(raw, {"models": {"*": {"energy_blocks": 2}}}), "params.yaml")
+    blocks = params.validate(
+        params.merge(raw, {"models": {"*": {"energy_blocks": 2}}}), "params.yaml"
+    )
     torch.manual_seed(1)
     for key in ("rnn_lm", "svebm", "ldebm"):
         assert max(p.abs().max().item() for p in build_model(blocks, key, 300).parameters()) <= 0.1
@@ -111,7 +129,9 @@ def test_networks_are_those_of_the_papers(small_rows):
     models = {name: row.build(SIZE) for name, row in small_rows.items()}
     own = {name for name, model in models.items() if model.decoder.output is not None}
     assert own == {"RNN-LM", "AE", "VAE"}
-    shared = {n for n, m in models.items() if m.encoder and m.encoder.embedding is m.decoder.embedding}
+    shared = {
+        n for n, m in models.items() if m.encoder and m.encoder.embedding is m.decoder.embedding
+    }
     assert shared == {"AE", "VAE", "DAE", "DVAE", "DI-VAE", "SEMI-VAE", "SEMI-VAE + I"}
     for name, model in models.items():
         whole = model.decoder.initial.in_features if model.decoder.initial else 0
@@ -137,7 +157,10 @@ def test_labels_follow_the_parameters(raw):
     """A changed factor shows in the list of rows; 0 takes the term out."""
     raw["models"]["svebm"]["information_weight"] = 50.0
     raw["models"]["gm_vae"]["information_weight"] = 0.0
-    lines = {line.split("|")[2].strip(): line for line in models_table(params.validate(raw, "p")).splitlines()}
+    lines = {
+        line.split("|")[2].strip(): line
+        for line in models_table(params.validate(raw, "p")).splitlines()
+    }
     assert "-50 symbol information" in lines["svebm"]
     assert "information" not in lines["gm_vae"]
     assert "0.2 dispersion" in lines["dgm_vae"]

@@ -41,7 +41,10 @@ def test_optimiser_goes_on_as_if_never_stored():
             layer(torch.full((1, 3), float(step))).sum().backward()
             optimiser.step()
             if interrupted and step == 2:
-                stored = {name: tensor.clone() for name, tensor in checkpoint.optimiser_tensors(optimiser).items()}
+                stored = {
+                    name: tensor.clone()
+                    for name, tensor in checkpoint.optimiser_tensors(optimiser).items()
+                }
                 optimiser = torch.optim.Adam(layer.parameters(), lr=0.1)
                 checkpoint.restore_optimiser(optimiser, stored)
         return layer.weight

@@ -45,7 +45,9 @@ def test_one_run_holds_what_training_and_judging_say(store: Path) -> None:
     assert run.data.tags["model"] == "vae"
     assert run.info.run_name == "vae seed 1"
     assert run.info.status == "FINISHED"
-    assert (store / "mlruns/trial" / run.info.run_id / "artifacts/samples.txt").read_text() == "a cat\n"
+    assert (
+        store / "mlruns/trial" / run.info.run_id / "artifacts/samples.txt"
+    ).read_text() == "a cat\n"
 
 
 def test_another_fingerprint_is_another_run(store: Path) -> None:
@@ -55,7 +57,9 @@ def test_another_fingerprint_is_another_run(store: Path) -> None:
     assert {run.data.tags[tracking.IDENTITY] for run in runs(store)} == {"one", "two"}
 
 
-def test_metrics_are_buffered_and_none_is_lost(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_buffered_and_none_is_lost(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
     sizes: list[int] = []
@@ -71,8 +75,12 @@ def test_metrics_are_buffered_and_none_is_lost(store: Path, monkeypatch: pytest.
         for step in range(tracking.BATCH + 10):
             tracker.log_metrics({"loss": float(step)}, step)
     assert sizes == [tracking.BATCH, 10]
-    history = MlflowClient(f"sqlite:///{store / 'mlflow.db'}").get_metric_history(runs(store)[0].info.run_id, "loss")
-    assert [metric.value for metric in history] == [float(step) for step in range(tracking.BATCH + 10)]
+    history = MlflowClient(f"sqlite:///{store / 'mlflow.db'}").get_metric_history(
+        runs(store)[0].info.run_id, "loss"
+    )
+    assert [metric.value for metric in history] == [
+        float(step) for step in range(tracking.BATCH + 10)
+    ]
 
 
 def test_a_parameter_that_changed_becomes_a_tag(store: Path) -> None:
@@ -84,7 +92,9 @@ def test_a_parameter_that_changed_becomes_a_tag(store: Path) -> None:
     assert run.data.tags["changed.judge.epochs"] == "2"
 
 
-@pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
 def test_a_run_that_broke_off_says_so_and_keeps_its_metrics(
     store: Path, error: type[BaseException], status: str
 ) -> None:
@@ -100,7 +110,9 @@ def test_a_run_that_broke_off_says_so_and_keeps_its_metrics(
     assert run.data.metrics == {"loss": 2.0}
 
 
-def test_a_temporary_copy_records_in_the_project(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_copy_records_in_the_project(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in `dvc exp run --temp`, which names the experiment too."""
     (store / "copy").mkdir()
     monkeypatch.chdir(store / "copy")
@@ -118,7 +130,10 @@ def test_processes_that_start_at_once_share_a_database_and_a_run(store: Path) ->
         "import sys\n"
         "with open_tracker('trial', 'vae seed 1', 'one', {}) as tracker: tracker.log_metrics({sys.argv[1]: 1.0}, 0)"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", program, f"metric{number}"], cwd=store) for number in range(3)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, f"metric{number}"], cwd=store)
+        for number in range(3)
+    ]
     assert [process.wait() for process in processes] == [0, 0, 0]
     (run,) = runs(store)
     assert run.data.metrics.keys() == {"metric0", "metric1", "metric2"}
@@ -148,4 +163,8 @@ def test_usage_statistics_are_off(store: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nested_parameters_become_dotted_names() -> None:
-    assert dict(flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None})) == {"a.b.c": 1, "a.d": [2], "e": None}
+    assert dict(flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None})) == {
+        "a.b.c": 1,
+        "a.d": [2],
+        "e": None,
+    }

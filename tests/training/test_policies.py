@@ -57,11 +57,17 @@ def test_the_three_ends():
     assert "no better" in stops[9]
     rule = policy(min_factor=0.5)
     stops = [rule.observe(loss).stop for loss in (1, 2, 2, 2, 2, 2)]
-    assert stops == [None] * 5 + ["the learning rate reached its minimum"]  # 0.8⁴ = 0.41 at the fifth after the best
+    assert stops == [None] * 5 + [
+        "the learning rate reached its minimum"
+    ]  # 0.8⁴ = 0.41 at the fifth after the best
 
 
 def test_due_every_so_many_steps_whatever_the_epoch():
-    assert [step for step in range(1, 6001) if policy().due(step, step % 100 == 0)] == [2000, 4000, 6000]
+    assert [step for step in range(1, 6001) if policy().due(step, step % 100 == 0)] == [
+        2000,
+        4000,
+        6000,
+    ]
 
 
 def test_epochs():

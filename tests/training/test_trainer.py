@@ -35,7 +35,10 @@ TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    raw = params.merge(yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text()), yaml.safe_load(OVERLAY))
+    raw = params.merge(
+        yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text()),
+        yaml.safe_load(OVERLAY),
+    )
     write_corpus(folder / "raw", 1, {"train": 300, "valid": 40, "test": 40})
     tokenize(folder / "raw", folder / "tokens", None)
     return params.validate(raw, "params.yaml"), folder / "tokens"
@@ -48,7 +51,10 @@ def run(small, key, tmp_path, name):
     out.mkdir(exist_ok=True)
     train_model(settings, key, 1, tokens, work, out, NoTracker())
     with (out / "history.csv").open() as file:
-        history = [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+        history = [
+            {name: value for name, value in row.items() if name not in TIMES}
+            for row in csv.DictReader(file)
+        ]
     return (out / "model.safetensors").read_bytes(), history
 
 
@@ -112,12 +118,18 @@ def test_what_a_run_leaves(small, tmp_path):
     assert posterior_modes(model, corpus.test, 40, torch.device("cpu")).shape == (40, 6)
 
 
-def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(small, tmp_path, monkeypatch):
+def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(
+    small, tmp_path, monkeypatch
+):
     settings, tokens = small
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    asked = settings.model_copy(update={"run": settings.run.model_copy(update={"precision": "bfloat16"})})
+    asked = settings.model_copy(
+        update={"run": settings.run.model_copy(update={"precision": "bfloat16"})}
+    )
     assert run((asked, tokens), "vae", tmp_path, "asked") == run(small, "vae", tmp_path, "float32")
-    assert json.loads((tmp_path / "asked/out/run.json").read_text())["run"]["precision"] == "float32"
+    assert (
+        json.loads((tmp_path / "asked/out/run.json").read_text())["run"]["precision"] == "float32"
+    )
 
 
 def test_posterior_modes_come_in_the_order_of_the_split(small):
@@ -127,12 +139,16 @@ def test_posterior_modes_come_in_the_order_of_the_split(small):
     modes = posterior_modes(model, corpus.valid, 40, torch.device("cpu"))
     for index in (0, 7, 39):
         with torch.no_grad():
-            one = model.encode(collate(corpus.valid, np.array([index]), 40, torch.device("cpu"))).mode()[0]
+            one = model.encode(
+                collate(corpus.valid, np.array([index]), 40, torch.device("cpu"))
+            ).mode()[0]
         np.testing.assert_allclose(modes[index], one.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_divergence_is_said_plainly(small, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "LOG_EVERY", 1)
-    monkeypatch.setattr(Trainer, "_accumulate", lambda self, values: self.sums.update(loss=[torch.tensor(math.nan)]))
+    monkeypatch.setattr(
+        Trainer, "_accumulate", lambda self, values: self.sums.update(loss=[torch.tensor(math.nan)])
+    )
     with pytest.raises(UserError, match=r"diverged at step 1.*learning_rate"):
         run(small, "vae", tmp_path, "run")

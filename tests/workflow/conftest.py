@@ -30,7 +30,14 @@ MODELS = ("vae", "dgm_vae")
 TINY: dict[str, Any] = {
     "data": {"corpus": "grammar", "grammar": {"seed": 1, "train": 200, "valid": 40, "test": 30}},
     "sentence_model": {"embedding": 8, "hidden": 8},
-    "judge": {"train_sentences": 60, "valid_sentences": 20, "embedding": 8, "hidden": 8, "layers": 2, "epochs": 1},
+    "judge": {
+        "train_sentences": 60,
+        "valid_sentences": 20,
+        "embedding": 8,
+        "hidden": 8,
+        "layers": 2,
+        "epochs": 1,
+    },
     "evaluation": {
         "samples": 80,
         "sample_batch": 40,
@@ -38,7 +45,12 @@ TINY: dict[str, Any] = {
         "likelihood_chunk": 2,
         "likelihood_sentences": 5,
     },
-    "models": {"*": {"posterior_samples": 1, "training": {"batch": 32, "validate_every": 3, "max_validations": 2}}},
+    "models": {
+        "*": {
+            "posterior_samples": 1,
+            "training": {"batch": 32, "validate_every": 3, "max_validations": 2},
+        }
+    },
 }
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,10 +59,16 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def environment() -> dict[str, str]:
     """One thread a process, this environment's programs first, and nothing of a surrounding run."""
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("LDEBM_", "MLFLOW_", "DVC_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LDEBM_", "MLFLOW_", "DVC_"))
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    person = {f"GIT_{role}_{part}": f"test@{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    person = {
+        f"GIT_{role}_{part}": f"test@{part}"
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
     return {
         **inherited,
         **person,
@@ -66,7 +84,11 @@ def command_in(folder: Path) -> Command:
 
     def run(line: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         program, *arguments = line.split()
-        words = [sys.executable, "-m", "ldebm", *arguments] if program == "ldebm" else [program, *arguments]
+        words = (
+            [sys.executable, "-m", "ldebm", *arguments]
+            if program == "ldebm"
+            else [program, *arguments]
+        )
         done = subprocess.run(
             words,
             cwd=folder,
@@ -89,7 +111,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CARRIED:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(ROOT / name, folder / name)
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())

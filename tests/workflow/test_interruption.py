@@ -26,9 +26,24 @@ def prepared(project: Path, run: Command) -> Path:
 
 def started(folder: Path, seed: int) -> "subprocess.Popen[str]":
     """A training that has just written a checkpoint."""
-    line = [sys.executable, "-m", "ldebm", "train", "vae", "--seed", str(seed), "--overlay", "longer.yaml"]
+    line = [
+        sys.executable,
+        "-m",
+        "ldebm",
+        "train",
+        "vae",
+        "--seed",
+        str(seed),
+        "--overlay",
+        "longer.yaml",
+    ]
     process = subprocess.Popen(
-        line, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        line,
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     work = folder / f"work/train-vae-seed-{seed}"
     while not any(path.suffix == ".safetensors" for path in work.glob("*/checkpoints/*")):
@@ -43,7 +58,11 @@ def weights(folder: Path, seed: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("number", "status", "word"),
-    [(signal.SIGKILL, -9, None), (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+    [
+        (signal.SIGKILL, -9, None),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
 )
 def test_a_training_that_ends_early_goes_on(
     prepared: Path, run: Command, number: int, status: int, word: str | None

@@ -29,7 +29,11 @@ def stages_run(output: str) -> set[str]:
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Bytes and time of every file below a folder."""
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,11 @@ def built(project: Path, run: Command) -> str:
 
 
 def test_one_command_makes_the_table(project: Path, built: str) -> None:
-    own = [line for line in built.splitlines() if not line.startswith("Using workflow specific profile")]
+    own = [
+        line
+        for line in built.splitlines()
+        if not line.startswith("Using workflow specific profile")
+    ]
     assert own[0].startswith("ldebm: on ")
     with (project / "results/table.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -56,7 +64,9 @@ def test_every_training_has_one_run_in_mlflow(project: Path, built: str) -> None
         names = [name for (name,) in database.execute("select name from runs")]
         metrics = {
             key
-            for (key,) in database.execute("select key from latest_metrics where run_uuid = ?", [runs["vae seed 1"]])
+            for (key,) in database.execute(
+                "select key from latest_metrics where run_uuid = ?", [runs["vae seed 1"]]
+            )
         }
     assert sorted(names) == sorted(["real text", "table", *(f"{model} seed 1" for model in MODELS)])
     assert {"loss", "valid_loss", "rppl", "bleu", "wkl", "nll"} <= metrics
@@ -79,7 +89,9 @@ def test_dvc_has_nothing_to_do_after_snakemake(project: Path, run: Command, buil
     run("git commit --quiet --message lock")
 
 
-def test_a_bad_parameter_is_one_line_and_harms_nothing(project: Path, run: Command, built: str) -> None:
+def test_a_bad_parameter_is_one_line_and_harms_nothing(
+    project: Path, run: Command, built: str
+) -> None:
     before = contents(project / "models"), contents(project / "results")
     shipped = (project / "params.yaml").read_text()
     try:
@@ -88,13 +100,19 @@ def test_a_bad_parameter_is_one_line_and_harms_nothing(project: Path, run: Comma
     finally:
         (project / "params.yaml").write_text(shipped)
     for output in outputs:
-        own = [line for line in output.splitlines() if not line.startswith("Using workflow specific profile")]
+        own = [
+            line
+            for line in output.splitlines()
+            if not line.startswith("Using workflow specific profile")
+        ]
         assert len(own) == 1
         assert own[0].startswith("ldebm: error: params.yaml: sentence_model.hid")
     assert (contents(project / "models"), contents(project / "results")) == before
 
 
-def test_an_experiment_reruns_its_model_and_the_table_only(project: Path, run: Command, built: str) -> None:
+def test_an_experiment_reruns_its_model_and_the_table_only(
+    project: Path, run: Command, built: str
+) -> None:
     kept = contents(project / "models/dgm_vae")
     output = run("dvc exp run --set-param models.vae.training.batch=16").stdout
     assert stages_run(output) == {"train@vae", "sample@vae", "judge@vae", "evaluate@vae", "table"}
@@ -120,7 +138,9 @@ def test_a_revert_trains_nothing(project: Path, run: Command, built: str) -> Non
     assert run("git status --short").stdout == ""
 
 
-def test_a_change_seen_by_snakemake_alone_touches_one_model(project: Path, run: Command, built: str) -> None:
+def test_a_change_seen_by_snakemake_alone_touches_one_model(
+    project: Path, run: Command, built: str
+) -> None:
     """What is evaluated changes for all models; what is trained for none."""
     kept = contents(project / "models"), contents(project / "samples")
     run("git checkout params.yaml")
@@ -135,7 +155,9 @@ def test_a_change_seen_by_snakemake_alone_touches_one_model(project: Path, run: 
     assert set(said(run(SNAKEMAKE).stdout, "evaluate").values()) == {"restored"}
 
 
-def test_a_clone_that_pulls_has_nothing_to_train(project: Path, run: Command, built: str, tmp_path: Path) -> None:
+def test_a_clone_that_pulls_has_nothing_to_train(
+    project: Path, run: Command, built: str, tmp_path: Path
+) -> None:
     """And one that pulls, then edits a parameter, is not taken to be up to date."""
     run(f"dvc remote add --default store {tmp_path / 'store'}")
     run("dvc push")
@@ -149,7 +171,9 @@ def test_a_clone_that_pulls_has_nothing_to_train(project: Path, run: Command, bu
     assert "restored" not in output
     path = tmp_path / "clone/params.yaml"
     path.write_text(path.read_text().replace("    kl_midpoint: 2500", "    kl_midpoint: 2400", 1))
-    output = clone(f"{SNAKEMAKE} models/vae/seed1/manifest.json models/dgm_vae/seed1/manifest.json").stdout
+    output = clone(
+        f"{SNAKEMAKE} models/vae/seed1/manifest.json models/dgm_vae/seed1/manifest.json"
+    ).stdout
     assert said(output, "train") == {"vae seed 1": "done"}
 
 
@@ -174,11 +198,14 @@ def test_a_second_seed_trains_itself_alone_and_the_table_states_the_spread(
         rows = {row["model"]: row for row in csv.DictReader(file)}
     for model in MODELS:
         each = [
-            json.loads((project / f"evaluations/{model}/seed{seed}/scores.json").read_text())["nll"] for seed in (1, 2)
+            json.loads((project / f"evaluations/{model}/seed{seed}/scores.json").read_text())["nll"]
+            for seed in (1, 2)
         ]
         assert each[0] != each[1]
         assert float(rows[model]["nll"]) == pytest.approx(sum(each) / 2, abs=1e-4)
-        assert float(rows[model]["nll_sd"]) == pytest.approx(abs(each[0] - each[1]) / 2**0.5, abs=1e-4)
+        assert float(rows[model]["nll_sd"]) == pytest.approx(
+            abs(each[0] - each[1]) / 2**0.5, abs=1e-4
+        )
 
 
 def test_lint(run: Command) -> None:

@@ -1,4 +1,7 @@
-"""Code of a user's own, named in the parameters as `FILE.py:NAME`: a row, a metric, a preprocessing."""
+"""Code of a user's own, named in the parameters as `FILE.py:NAME`.
+
+A row, a metric, a preprocessing.
+"""
 
 import hashlib
 import importlib.util
@@ -15,7 +18,8 @@ def is_outside(name: str) -> bool:
 
 
 def load_object(name: str) -> Any:
-    """What `FILE.py:NAME` names; the file is run once a process, its own folder importable meanwhile.
+    """What `FILE.py:NAME` names; the file is run once a process, its own folder importable
+    meanwhile.
 
     Raises:
         UserError: the file is missing, fails when it is run, or defines no such name.

@@ -1,4 +1,7 @@
-"""Reads and validates params.yaml before any job starts; every mistake is one line with its path."""
+"""Reads and validates params.yaml before any job starts.
+
+Every mistake is one line with its path.
+"""
 
 import re
 from collections.abc import Mapping
@@ -21,11 +24,13 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 def load(path: Path, overlay: Path | None = None) -> Params:
     """Read and validate parameters.
 
-    An overlay's values replace those of `path`; its key `*` stands for every entry that has the keys
-    below it.
+    An overlay's values replace those of `path`; its key `*` stands for every entry that has the
+    keys below it.
 
     Raises:
-        UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong type.
+        UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong
+            type.
+
     """
     raw = _read(path)
     if overlay is not None:
@@ -50,7 +55,10 @@ def validate(raw: Mapping[str, Any], origin: str) -> Params:
 
 
 def merge(base: Any, overlay: Any, *, known_only: bool = False) -> Any:
-    """`base` with the values of `overlay`; below a key `*` only keys that `base` has are replaced."""
+    """`base` with the values of `overlay`.
+
+    Below a key `*` only keys that `base` has are replaced.
+    """
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
         return overlay
     merged = dict(base)
@@ -86,7 +94,8 @@ def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
 def _model_block(key: str, block: Any) -> RowConfig:
     if not KEY.fullmatch(key) or key in RESERVED:
         raise UserError(
-            f"models.{key}: the name cannot be used; use letters, digits, - and _, and none of {', '.join(RESERVED)}"
+            f"models.{key}: the name cannot be used; use letters, digits, - and _, and none of "
+            f"{', '.join(RESERVED)}"
         )
     row = block.get("row") if isinstance(block, Mapping) else None
     try:
@@ -110,7 +119,10 @@ def _check_groups(key: str, config: RowConfig) -> None:
 
 
 def _first_line(error: ValidationError, prefix: str = "") -> str:
-    """The most telling error: unknown keys first; of a choice, the alternative that went furthest."""
+    """The most telling error: unknown keys first.
+
+    Of a choice, the alternative that went furthest.
+    """
     first = min(
         error.errors(), key=lambda one: (one["type"] != "extra_forbidden", -len(one["loc"]))
     )

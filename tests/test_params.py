@@ -1,4 +1,4 @@
-"""Parameters: the shipped file is valid, every mistake is one line with its path, and overlays replace what they name."""
+"""The shipped parameters are valid, every mistake is one line with its path, overlays replace."""
 
 import copy
 from pathlib import Path

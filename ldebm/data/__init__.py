@@ -1,3 +1,5 @@
-"""Text in, token arrays out: treebank, a user's own files or the grammar corpus, then vocabulary and splits."""
+"""Text in, token arrays out: treebank, a user's own files or the grammar corpus, then vocabulary
+and splits.
+"""
 
 SPLITS = ("train", "valid", "test")

@@ -15,7 +15,10 @@ Order = np.ndarray  # of sentence numbers
 
 @dataclass(frozen=True)
 class Batch:
-    """`tokens` (B, 1 + L): <s> x_1 … x_n <pad> …, x_n = </s>; `lengths` (B,) n, always on the CPU; `indices` the sentences' numbers; `labels` (B,) or None."""
+    """`tokens` (B, 1 + L): <s> x_1 … x_n <pad> …, x_n = </s>; `lengths` (B,) n, always on the CPU.
+
+    `indices` the sentences' numbers; `labels` (B,) or None.
+    """
 
     tokens: Tensor
     lengths: Tensor
@@ -48,7 +51,10 @@ def collate(
 
 
 def by_length(split: Split, batch: int, max_tokens: int, device: torch.device) -> Iterator[Batch]:
-    """Every sentence once, similar lengths together: for evaluation, whose results do not depend on the batches."""
+    """Every sentence once, similar lengths together.
+
+    For evaluation, whose results do not depend on the batches.
+    """
     order = np.argsort(split.lengths, kind="stable")
     for start in range(0, len(order), batch):
         yield collate(split, order[start : start + batch], max_tokens, device)

@@ -1,4 +1,7 @@
-"""Tokenised splits as flat memory-mapped arrays: made once by `tokenize`, opened by every later step."""
+"""Tokenised splits as flat memory-mapped arrays.
+
+Made once by `tokenize`, opened by every later step.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +23,10 @@ CHUNK = 4096  # sentences encoded and written at a time
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Sentences one after the other: sentence i is tokens[offsets[i]:offsets[i + 1]], uncut, no specials."""
+    """Sentences one after the other.
+
+    Sentence i is tokens[offsets[i]:offsets[i + 1]], uncut, no specials.
+    """
 
     tokens: NDArray[Any]  # (words,), uint16 or int32
     offsets: NDArray[np.int64]  # (sentences + 1,)
@@ -51,7 +57,10 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
-        """Memory-map what `tokenize` wrote. Raises UserError naming the file that is missing or damaged."""
+        """Memory-map what `tokenize` wrote.
+
+        Raises UserError naming the file that is missing or damaged.
+        """
         splits = {split: _open_split(folder, split) for split in SPLITS}
         return cls(Vocabulary.load(folder / "vocabulary.txt"), **splits)
 
@@ -80,11 +89,14 @@ def _open_array(path: Path) -> NDArray[Any]:
 
 
 def tokenize(raw: Path, out: Path, vocabulary_limit: int | None) -> None:
-    """Encode raw/{train,valid,test}.txt with the training vocabulary into `out`: arrays, offsets and vocabulary.txt.
+    """Encode raw/{train,valid,test}.txt with the training vocabulary into `out`.
 
-    Reads every text twice, to count and to write, so memory grows with the number of word types and not with the text.
-    <unk> joins the vocabulary if the limit cuts a type or if valid or test holds a word that train does not.
-    Raises UserError for a text that is missing, empty, not UTF-8 or holds <pad>, <s> or </s>.
+    Arrays, offsets and vocabulary.txt.
+
+    Reads every text twice, to count and to write, so memory grows with the number of word types and
+    not with the text. <unk> joins the vocabulary if the limit cuts a type or if valid or test holds
+    a word that train does not. Raises UserError for a text that is missing, empty, not UTF-8 or
+    holds <pad>, <s> or </s>.
     """
     texts = {split: raw / f"{split}.txt" for split in SPLITS}
     counts = {split: _count(path) for split, path in texts.items()}
@@ -114,7 +126,8 @@ def _count(path: Path) -> tuple[Counter[str], int]:
 def _write_split(
     path: Path, target: Path, vocabulary: Vocabulary, words: int, sentences: int
 ) -> None:
-    """Write {target}.tokens.npy (words,) and {target}.offsets.npy (sentences + 1,), chunk by chunk."""
+    """Write {target}.tokens.npy (words,) and {target}.offsets.npy (sentences + 1,), chunk by "
+    "chunk."""
     dtype = np.dtype(np.uint16 if len(vocabulary) <= 1 << 16 else np.int32)
     end = 0
     with (

@@ -1,4 +1,6 @@
-"""Raw text: the Penn Treebank from its public mirrors or a local folder, or three text files of the user's own."""
+"""Raw text: the Penn Treebank from its public mirrors or a local folder, or three text files of the
+user's own.
+"""
 
 import hashlib
 import os
@@ -28,7 +30,9 @@ SPECIALS = frozenset({"<pad>", "<s>", "</s>"})  # of ldebm.data.vocabulary, whic
 
 
 class Retries(NamedTuple):
-    """How patiently to download: rounds over all mirrors, growing pauses between them, and the socket timeout (s)."""
+    """How patiently to download: rounds over all mirrors, growing pauses between them, and the
+    socket timeout (s).
+    """
 
     rounds: int = 3
     pause: float = 1.0
@@ -43,7 +47,10 @@ class TextCount(NamedTuple):
 
 
 def local_source(configured: Path | None) -> Path | None:
-    """The folder with the treebank files: the environment variable LDEBM_DATA_SOURCE, else `data.source`, else None."""
+    """The folder with the treebank files.
+
+    The environment variable LDEBM_DATA_SOURCE, else `data.source`, else None.
+    """
     variable = os.environ.get(SOURCE_VARIABLE)
     return Path(variable) if variable else configured
 
@@ -58,8 +65,9 @@ def fetch_ptb(
 ) -> None:
     """Put train.txt, valid.txt and test.txt into `out`: all three with the right SHA-256, or none.
 
-    `source` is a folder that already holds ptb.train.txt, ptb.valid.txt and ptb.test.txt; None downloads them.
-    Raises UserError if a file is missing from `source` or has the wrong bytes, or if no mirror delivers it.
+    `source` is a folder that already holds ptb.train.txt, ptb.valid.txt and ptb.test.txt; None
+    downloads them. Raises UserError if a file is missing from `source` or has the wrong bytes, or
+    if no mirror delivers it.
     """
     with staged(out) as folder:
         for split in SPLITS:
@@ -73,9 +81,12 @@ def fetch_ptb(
 
 
 def import_texts(out: Path, train: Path, valid: Path, test: Path) -> dict[str, TextCount]:
-    """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt; blank lines are dropped.
+    """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt.
 
-    Raises UserError for a file that is missing, empty, not UTF-8 or holds a word reserved for the models.
+    Blank lines are dropped.
+
+    Raises UserError for a file that is missing, empty, not UTF-8 or holds a word reserved for the
+    models.
     """
     with staged(out) as folder:
         paths = dict(zip(SPLITS, (train, valid, test), strict=True))
@@ -88,7 +99,8 @@ def _import_text(path: Path, target: Path) -> TextCount:
         for number, words in read_lines(path):
             if reserved := SPECIALS.intersection(words):
                 raise UserError(
-                    f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or rename it"
+                    f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or "
+                    "rename it"
                 )
             if words:
                 file.write(" ".join(words) + "\n")
@@ -109,7 +121,8 @@ def _copy(path: Path, target: Path, checksum: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != checksum:
         raise UserError(
-            f"data.source: {path} is not the expected file: its SHA-256 is {found}, not {checksum}; "
+            f"data.source: {path} is not the expected file: its SHA-256 is {found}, not "
+            f"{checksum}; "
             "for a text of your own use the corpus parameter instead"
         )
 
@@ -117,7 +130,10 @@ def _copy(path: Path, target: Path, checksum: str) -> None:
 def _download(
     urls: Sequence[str], target: Path, checksum: str, progress: bool, retries: Retries
 ) -> None:
-    """Try every URL in turn, round after round, until one delivers the bytes of `checksum`; else raise UserError."""
+    """Try every URL in turn, round after round, until one delivers the bytes of `checksum`.
+
+    Raises UserError if none does.
+    """
     failures: dict[str, str] = {}
     for attempt in range(retries.rounds):
         time.sleep(attempt * retries.pause)
@@ -128,8 +144,10 @@ def _download(
             failures[url] = failure
     tried = "; ".join(f"{url} ({failure})" for url, failure in failures.items())
     raise UserError(
-        f"could not download {tried}; {retries.rounds} attempts each. Check the network, or put {', '.join(CHECKSUMS)} "
-        f"into a folder and name it as data.source in params.yaml or in the environment variable {SOURCE_VARIABLE}"
+        f"could not download {tried}; {retries.rounds} attempts each. Check the network, or put "
+        f"{', '.join(CHECKSUMS)} "
+        "into a folder and name it as data.source in params.yaml or in the environment variable "
+        f"{SOURCE_VARIABLE}"
     )
 
 

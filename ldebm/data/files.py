@@ -11,7 +11,10 @@ from ldebm.errors import UserError
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """A temporary folder inside `out`; its files move to `out` when the block succeeds and vanish when it fails."""
+    """A temporary folder inside `out`.
+
+    Its files move to `out` when the block succeeds and vanish when it fails.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as name:
         folder = Path(name)
@@ -23,7 +26,8 @@ def staged(out: Path) -> Iterator[Path]:
 def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number (from 1) and words of each line, blank lines included as []; streams.
 
-    Raises UserError for a file that cannot be read, and for bytes that are not UTF-8 with the number of their line.
+    Raises UserError for a file that cannot be read, and for bytes that are not UTF-8 with the
+    number of their line.
     """
     try:
         with path.open("rb") as file:  # bytes, so that a decoding error can be given its line

@@ -1,4 +1,6 @@
-"""The grammar corpus: sentences with known attributes, and the exact probability of every sentence."""
+"""The grammar corpus: sentences with known attributes and exactly known probabilities."""
+
+"sentence."
 
 import csv
 import math
@@ -27,7 +29,9 @@ class Sentence(NamedTuple):
 
 @dataclass(frozen=True)
 class Grammar:
-    """p(x) = Σ_a p(a) p(x | a): independent attributes a, and a context-free grammar that starts at Sentence[a]."""
+    """p(x) = Σ_a p(a) p(x | a): independent attributes a, and a context-free grammar that starts at
+    Sentence[a].
+    """
 
     attributes: Mapping[str, Mapping[str, float]]  # value → probability, by attribute
     rules: Pcfg
@@ -75,16 +79,21 @@ class Grammar:
         return {setting: probability for setting, probability in joint.items() if probability > 0}
 
     def log_prob(self, words: Sequence[str]) -> float:
-        """log p(x) in nats of a whole sentence, summed over attributes and derivations; -inf outside the language."""
+        """log p(x) in nats of a whole sentence, summed over attributes and derivations.
+
+        -inf outside the language.
+        """
         probability = sum(self.joint(words).values())
         return math.log(probability) if probability > 0 else -math.inf
 
 
 def write_corpus(out: Path, seed: int, sizes: Mapping[str, int]) -> None:
-    """Draw train, valid and test into out/{split}.txt, one sentence a line, and out/{split}.attributes.csv.
+    """Draw train, valid and test into out/{split}.txt, one sentence a line, and
+    out/{split}.attributes.csv.
 
-    The table has a row a sentence: its attributes and its exact log-probability in nats (`log_prob`). Each split has
-    a random stream of its own: its size does not change the others, and a larger one begins with the smaller one.
+    The table has a row a sentence: its attributes and its exact log-probability in nats
+    (`log_prob`). Each split has a random stream of its own: its size does not change the others,
+    and a larger one begins with the smaller one.
     """
     for split in SPLITS:
         if sizes.get(split, 0) < 1:

@@ -1,7 +1,10 @@
-"""The rules of the grammar corpus: attributes with their probabilities, features, rules in `pcfg` notation.
+"""The rules of the grammar corpus.
 
-Every word may follow "a" (none begins with a vowel sound), and every past form is also the participle of the passive.
-Some words serve several topics (bar, club, fan, play …), so that a sentence can have more than one reading.
+Attributes with their probabilities, features, rules in `pcfg` notation.
+
+Every word may follow "a" (none begins with a vowel sound), and every past form is also the
+participle of the passive. Some words serve several topics (bar, club, fan, play …), so that a
+sentence can have more than one reading.
 """
 
 ATTRIBUTES = {
@@ -38,7 +41,8 @@ Action[topic,sentiment,tense]
     | Agent[topic,sentiment,plural] Verb[topic,sentiment,tense,plural] Object[topic,sentiment] 1
 Description[topic,sentiment,tense] = Described[topic,singular] State[sentiment,tense,singular] 2
     | Described[topic,plural] State[sentiment,tense,plural] 1
-Described[topic,number] = Determiner[number] Thing[topic,number] 3 | Determiner[number] Person[topic,number] 2
+Described[topic,number] = Determiner[number] Thing[topic,number] 3
+    | Determiner[number] Person[topic,number] 2
 Comment[topic,sentiment,tense] = Link it State[sentiment,tense,singular] 2
     | Link the Thing[topic,singular] Be[tense,singular] Quality[sentiment] 2
     | Link the Thing[topic,plural] Be[tense,plural] Quality[sentiment] 1
@@ -46,13 +50,18 @@ Passive[topic,sentiment,tense] = PassivePart[topic,sentiment,tense,singular] 2
     | PassivePart[topic,sentiment,tense,plural] 1
 PassivePart[topic,sentiment,tense,number]
     = Goods[topic,sentiment,number] Be[tense,number] Acting[topic,sentiment,past] 1
-    | Goods[topic,sentiment,number] Be[tense,number] Acting[topic,sentiment,past] by People[topic,sentiment,singular] 1
-    | Goods[topic,sentiment,number] Be[tense,number] Acting[topic,sentiment,past] by People[topic,sentiment,plural] 1
-Question[topic,sentiment,tense] = Asked[topic,sentiment,tense] 3 | Asked[topic,sentiment,tense] Place[topic] 1
+    | Goods[topic,sentiment,number] Be[tense,number] Acting[topic,sentiment,past] by
+      People[topic,sentiment,singular] 1
+    | Goods[topic,sentiment,number] Be[tense,number] Acting[topic,sentiment,past] by
+      People[topic,sentiment,plural] 1
+Question[topic,sentiment,tense] = Asked[topic,sentiment,tense] 3
+    | Asked[topic,sentiment,tense] Place[topic] 1
     | Asked[topic,sentiment,tense] Time[tense] 1
 Asked[topic,sentiment,tense]
-    = Do[tense,singular] Agent[topic,sentiment,singular] Acting[topic,sentiment,base] Object[topic,sentiment] 2
-    | Do[tense,plural] Agent[topic,sentiment,plural] Acting[topic,sentiment,base] Object[topic,sentiment] 1
+    = Do[tense,singular] Agent[topic,sentiment,singular] Acting[topic,sentiment,base]
+      Object[topic,sentiment] 2
+    | Do[tense,plural] Agent[topic,sentiment,plural] Acting[topic,sentiment,base]
+      Object[topic,sentiment] 1
 
 # Noun phrases
 Agent[topic,sentiment,number] = People[topic,sentiment,number] 4 | Pronoun[number] 1
@@ -69,13 +78,17 @@ Verb[topic,sentiment,past,number] = Acting[topic,sentiment,past]
 Verb[topic,sentiment,present,singular] = Acting[topic,sentiment,third]
 Verb[topic,sentiment,present,plural] = Acting[topic,sentiment,base]
 Verb[topic,sentiment,future,number] = will Acting[topic,sentiment,base]
-Acting[topic,sentiment,verbform] = Act[topic,sentiment,verbform] 3 | Adverb[sentiment] Act[topic,sentiment,verbform] 1
+Acting[topic,sentiment,verbform] = Act[topic,sentiment,verbform] 3
+    | Adverb[sentiment] Act[topic,sentiment,verbform] 1
 Act[topic,sentiment,verbform] = Doing[topic,verbform] 3 | Feeling[sentiment,verbform] 2
 
 # States: "is not bad" praises
-State[positive,tense,number] = Be[tense,number] Quality[positive] 6 | NotBe[tense,number] Adjective[negative] 1
-State[negative,tense,number] = Be[tense,number] Quality[negative] 5 | NotBe[tense,number] Quality[positive] 2
-State[neutral,tense,number] = Be[tense,number] Quality[neutral] 5 | NotBe[tense,number] Quality[neutral] 2
+State[positive,tense,number] = Be[tense,number] Quality[positive] 6
+    | NotBe[tense,number] Adjective[negative] 1
+State[negative,tense,number] = Be[tense,number] Quality[negative] 5
+    | NotBe[tense,number] Quality[positive] 2
+State[neutral,tense,number] = Be[tense,number] Quality[neutral] 5
+    | NotBe[tense,number] Quality[neutral] 2
 Quality[sentiment] = Adjective[sentiment] 4 | Degree Adjective[sentiment] 1
 Adjective[positive] = Good 4 | Plain 1
 Adjective[negative] = Bad 4 | Plain 1

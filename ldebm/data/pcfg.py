@@ -1,8 +1,11 @@
-"""Probabilistic context-free grammars without recursion: notation, sampling, exact string probabilities.
+"""Probabilistic context-free grammars without recursion.
 
-Notation: `Left[feature,value] = Symbol word 3 | word 1`. A name with a capital is a nonterminal, all else
-is a word; the number closing an alternative is its weight (1 if absent). A feature's name in brackets stands for each
-of its values in turn, the same one on both sides. Indented lines continue a rule; # begins a comment.
+Notation, sampling, exact string probabilities.
+
+Notation: `Left[feature,value] = Symbol word 3 | word 1`. A name with a capital is a nonterminal,
+all else is a word; the number closing an alternative is its weight (1 if absent). A feature's name
+in brackets stands for each of its values in turn, the same one on both sides. Indented lines
+continue a rule; # begins a comment.
 """
 
 import re
@@ -23,7 +26,10 @@ class Rule(NamedTuple):
 
 
 class Pcfg:
-    """Rules by nonterminal; a symbol without rules is a word. None can reach itself, so the language is finite."""
+    """Rules by nonterminal; a symbol without rules is a word.
+
+    None can reach itself, so the language is finite.
+    """
 
     def __init__(self, rules: Mapping[str, Sequence[Rule]]) -> None:
         self.rules = rules
@@ -40,7 +46,10 @@ class Pcfg:
         return [word for part in rule.symbols for word in self.sample(part, rng)]
 
     def probability(self, symbol: str, words: Sequence[str]) -> float:
-        """Probability that the symbol derives exactly these words, summed over derivations; 0 outside the language."""
+        """Probability that the symbol derives exactly these words, summed over derivations.
+
+        0 outside the language.
+        """
         return Inside(self, words).probability(symbol)
 
     @cached_property
@@ -79,7 +88,10 @@ class Pcfg:
 
     @cached_property
     def bottom_up(self) -> tuple[str, ...]:
-        """The nonterminals, each after those in its rules. Raises ValueError if one can reach itself."""
+        """The nonterminals, each after those in its rules.
+
+        Raises ValueError if one can reach itself.
+        """
         order: dict[str, None] = {}
 
         def visit(symbol: str, path: tuple[str, ...]) -> None:
@@ -96,10 +108,12 @@ class Pcfg:
 
 
 class Inside:
-    """Inside probabilities of one word string, top-down and memoised (Baker 1979; Lari and Young 1990).
+    """Inside probabilities of one word string, top-down and memoised (Baker 1979;
+    Lari and Young 1990).
 
     ends(A, i)[j] = p(A derives words i to j - 1)
-                  = Σ over rules A → B_1 … B_n of p(rule) Σ over i = i_0 < … < i_n = j of Π_k ends(B_k, i_{k-1})[i_k].
+                  = Σ over rules A → B_1 … B_n of p(rule)
+                    Σ over i = i_0 < … < i_n = j of Π_k ends(B_k, i_{k-1})[i_k].
     """
 
     def __init__(self, grammar: Pcfg, words: Sequence[str]) -> None:
@@ -112,7 +126,9 @@ class Inside:
         return self.ends(symbol, 0).get(len(self._words), 0.0)
 
     def ends(self, symbol: str, start: int) -> dict[int, float]:
-        """The positions where a derivation of the symbol from `start` can end, and the probability of each."""
+        """The positions where a derivation of the symbol from `start` can end, and the probability
+        of each.
+        """
         if start == len(self._words):
             return {}
         if symbol not in self._starts:  # a word
@@ -143,7 +159,8 @@ class Inside:
 def read_rules(text: str, features: Mapping[str, Sequence[str]]) -> dict[str, list[Rule]]:
     """Rules in the notation above, expanded over the values of the features and normalised.
 
-    Raises ValueError for a rule given twice, a nonterminal without rules or a feature that the left side does not bind.
+    Raises ValueError for a rule given twice, a nonterminal without rules or a feature that the left
+    side does not bind.
     """
     rules: dict[str, list[Rule]] = {}
     continued = re.sub(r"\n[ \t]+", " ", re.sub(r"#.*", "", text))

@@ -20,7 +20,9 @@ UNK = "<unk>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Word types by id: the three specials, then falling frequency in the training text, ties in alphabetical order."""
+    """Word types by id: the three specials, then falling frequency in the training text, ties in
+    alphabetical order.
+    """
 
     words: tuple[str, ...]
 
@@ -35,14 +37,20 @@ class Vocabulary:
 
     @classmethod
     def build(cls, sentences: Iterable[Iterable[str]], limit: int | None = None) -> "Vocabulary":
-        """The types of the training sentences; beyond `limit` types (specials not counted) the rarest become <unk>."""
+        """The types of the training sentences.
+
+        Beyond `limit` types (specials not counted) the rarest become <unk>.
+        """
         return cls.from_counts(Counter(chain.from_iterable(sentences)), limit)
 
     @classmethod
     def from_counts(
         cls, counts: Mapping[str, int], limit: int | None = None, unk: bool = False
     ) -> "Vocabulary":
-        """The types in `counts`, at most `limit` of them; <unk> is one of them if asked for or if any type is cut."""
+        """The types in `counts`, at most `limit` of them.
+
+        <unk> is one of them if asked for or if any type is cut.
+        """
         if limit is not None and limit < 1:
             raise UserError(f"the vocabulary limit is {limit}; it must be at least 1")
         kept = dict(counts)
@@ -55,7 +63,10 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read a file with one type a line; line number - 1 is the id. Raises UserError naming a file that is unfit."""
+        """Read a file with one type a line; line number - 1 is the id.
+
+        Raises UserError naming a file that is unfit.
+        """
         lines = [words for _, words in read_lines(path)]
         if any(len(words) != 1 for words in lines):
             raise UserError(f"{path} is damaged: every line must hold one word")
@@ -79,7 +90,10 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, words: Iterable[str]) -> NDArray[np.int64]:
-        """The ids of the words (n,), no specials added; an unknown one is <unk>, or a UserError without <unk>."""
+        """The ids of the words (n,), no specials added.
+
+        An unknown one is <unk>, or a UserError without <unk>.
+        """
         unk = self.ids.get(UNK, -1)
         known = self.ids
         words = list(words)

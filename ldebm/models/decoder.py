@@ -10,10 +10,13 @@ from ldebm.models.initial import uniform_
 
 
 class Decoder(nn.Module):
-    """p(x|z): s_0 = W_0 z; the input of step i is [dropout(E(x_{i-1})) ; z]; logits from dropout(s_i), over the whole vocabulary.
+    """p(x|z): s_0 = W_0 z; the input of step i is [dropout(E(x_{i-1})) ; z].
 
-    Of z (B, latent_dim) the per-step input sees the last `step_dim` entries. A tied output layer is the embedding, without a bias.
-    With latent_dim = 0 this is an ordinary language model with a zero initial state.
+    Logits from dropout(s_i), over the whole vocabulary.
+
+    Of z (B, latent_dim) the per-step input sees the last `step_dim` entries. A tied output layer is
+    the embedding, without a bias. With latent_dim = 0 this is an ordinary language model with a
+    zero initial state.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class Decoder(nn.Module):
                 uniform_(drawn)
 
     def forward(self, tokens: Tensor, lengths: Tensor, z: Tensor) -> Tensor:
-        """-log p(x|z) in nats, summed over x_1 … x_n, for `tokens` (B, 1 + L) = <s> x_1 … x_n <pad> …, `lengths` n (B,) and `z` (B, D). Returns (B,)."""
+        """-log p(x|z) in nats, summed over x_1 … x_n, for `tokens` (B, 1 + L) = <s> x_1 … x_n <pad>
+        …, `lengths` n (B,) and `z` (B, D). Returns (B,).
+        """
         nll = self.token_nll(tokens, lengths, z)
         sentence = torch.arange(len(lengths)).repeat_interleave(lengths).to(nll.device)
         return nll.new_zeros(len(lengths)).index_add(0, sentence, nll)
@@ -66,7 +71,8 @@ class Decoder(nn.Module):
     def decode(
         self, z: Tensor, max_tokens: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Continue <s> by the likeliest token, or by a sampled one where a `generator` is given, until </s> or <pad>.
+        """Continue <s> by the likeliest token, or by a sampled one where a `generator` is given,
+        until </s> or <pad>.
 
         Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch.
         """
@@ -112,7 +118,10 @@ class Decoder(nn.Module):
 
 
 def _real_positions(lengths: Tensor, width: int) -> Tensor:
-    """Row numbers of the real tokens in a flattened (B, width) batch; `lengths` on the CPU, so that no device is waited for."""
+    """Row numbers of the real tokens in a flattened (B, width) batch.
+
+    `lengths` on the CPU, so that no device is waited for.
+    """
     return (torch.arange(width) < lengths[:, None]).flatten().nonzero().flatten()
 
 

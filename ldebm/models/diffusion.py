@@ -1,4 +1,7 @@
-"""The latent diffusion of LDEBM: noise levels, the forward process and the reverse chain through the energy network (Yu et al. 2022)."""
+"""The latent diffusion of LDEBM.
+
+Noise levels, the forward process and the reverse chain through the energy network (Yu et al. 2022).
+"""
 
 from collections.abc import Iterable
 
@@ -14,8 +17,10 @@ DIFFUSION_STEPS, FIRST_BETA, LAST_BETA = 1000, 1e-4, 0.02
 class NoiseSchedule(nn.Module):
     """Levels t = 0 … T of the diffusion, as buffers of length T + 1.
 
-    β rises linearly from 1e-4 to 0.02 over 1000 fine steps; level t stands at fine step 0, 100, 200, … (⌊1000/(2(T-1))⌋ apart), the last at 999.
-    `a_bar` ā_t = Π √(1-β_i), `a` a_t = ā_t/ā_{t-1} (a_0 = ā_0), `sigma` √(1-a_t²), `sigma_bar` √(1-ā_t²), and `a_prev`, a_t with the last one replaced by 1.
+    β rises linearly from 1e-4 to 0.02 over 1000 fine steps; level t stands at fine step 0, 100,
+    200, … (⌊1000/(2(T-1))⌋ apart), the last at 999. `a_bar` ā_t = Π √(1-β_i), `a` a_t = ā_t/ā_{t-1}
+    (a_0 = ā_0), `sigma` √(1-a_t²), `sigma_bar` √(1-ā_t²), and `a_prev`, a_t with the last one
+    replaced by 1.
     """
 
     def __init__(self, levels: int) -> None:
@@ -66,8 +71,9 @@ def reverse_chain(
 ) -> Tensor:
     """Sample z_t given z_{t+1} by Langevin dynamics on z̃ = a⁻_{t+1} z_t, started at z_{t+1}.
 
-    The target is exp(F(z̃, t)/b_t² - ‖z̃ - [t<T-1] z_{t+1}‖²/(2σ²_{t+1})) with b_t² = step_size · σ²_{t+1} · σ̄_t/σ̄_0, at once the squared step
-    and the temperature of F. `z_next` (B, D), `t` (B,) levels 0 … T-1, `noise` one (B, D) a step. Returns z_t (B, D), detached.
+    The target is exp(F(z̃, t)/b_t² - ‖z̃ - [t<T-1] z_{t+1}‖²/(2σ²_{t+1})) with b_t² = step_size ·
+    σ²_{t+1} · σ̄_t/σ̄_0, at once the squared step and the temperature of F. `z_next` (B, D), `t`
+    (B,) levels 0 … T-1, `noise` one (B, D) a step. Returns z_t (B, D), detached.
     """
     variance = schedule.sigma[t + 1, None] ** 2
     b = (step_size * variance * schedule.sigma_bar[t, None] / schedule.sigma_bar[0]).sqrt()
@@ -87,7 +93,10 @@ def generate(
     noise: Iterable[Iterable[Tensor]],
     step_size: float,
 ) -> Tensor:
-    """Run the reverse chain through every level, from z_T = `z` (B, D) down to z_0; `noise` holds one series a level, the highest first."""
+    """Run the reverse chain through every level, from z_T = `z` (B, D) down to z_0.
+
+    `noise` holds one series a level, the highest first.
+    """
     for t, series in zip(range(schedule.levels - 1, -1, -1), noise, strict=True):
         z = reverse_chain(
             network, schedule, z, torch.full((len(z),), t, device=z.device), series, step_size

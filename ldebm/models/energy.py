@@ -1,4 +1,7 @@
-"""Energy networks: f(z) or f(z, t) ∈ R^K, one value a symbol; F = logsumexp_y f_y is the log of the prior's correction to its base density."""
+"""Energy networks: f(z) or f(z, t) ∈ R^K, one value a symbol.
+
+F = logsumexp_y f_y is the log of the prior's correction to its base density.
+"""
 
 import math
 from collections.abc import Callable
@@ -74,10 +77,11 @@ class SymbolVectorWeights(SymbolEnergy):
 
 
 class TimeConditionedNet(nn.Module):
-    """LDEBM's f(z, t): a residual network on z and a sinusoidal embedding of the level, every weight spectrally normalised (Yu et al. 2022).
+    """LDEBM's f(z, t): a residual network on z and a sinusoidal embedding of the level, every
+    weight spectrally normalised (Yu et al. 2022).
 
-    One call of `weights` in training mode makes one power iteration; a chain then runs on plain weights. The published code iterates inside
-    each of the > 100 evaluations of a step.
+    One call of `weights` in training mode makes one power iteration; a chain then runs on plain
+    weights. The published code iterates inside each of the > 100 evaluations of a step.
     """
 
     def __init__(
@@ -110,7 +114,9 @@ class TimeConditionedNet(nn.Module):
 
 @dataclass(frozen=True)
 class TimeConditionedWeights(SymbolEnergy):
-    """Weights of a `TimeConditionedNet` as they are used, [out, in], each with its bias, and the table of level embeddings (T, hidden)."""
+    """Weights of a `TimeConditionedNet` as they are used, [out, in], each with its bias, and the
+    table of level embeddings (T, hidden).
+    """
 
     table: Tensor
     latent_in: list[Affine]
@@ -128,7 +134,10 @@ class TimeConditionedWeights(SymbolEnergy):
         return _affine(_activate(h), self.out[0])
 
     def gradient_at(self, t: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """∇_z F(·, t) written out, a quarter faster than autograd in a chain: what depends on t alone is computed once."""
+        """∇_z F(·, t) written out, a quarter faster than autograd in a chain.
+
+        What depends on t alone is computed once.
+        """
         first, second = self.latent_in
         weight, bias = self.join[0]
         from_latent, from_time = weight.split(second[0].shape[0], dim=1)
@@ -170,7 +179,10 @@ class TimeConditionedWeights(SymbolEnergy):
 
 
 def time_table(levels: int, width: int) -> Tensor:
-    """Sinusoidal embedding of t = 0 … levels-1: entry [t, 2i] = sin(t · 10000^(-2i/width)), [t, 2i+1] = cos of the same. (levels, width)."""
+    """Sinusoidal embedding of t = 0 … levels-1.
+
+    Entry [t, 2i] = sin(t · 10000^(-2i/width)), [t, 2i+1] = cos of the same. (levels, width).
+    """
     angle = torch.arange(levels)[:, None] * torch.exp(
         torch.arange(0, width, 2) * (-math.log(10000.0) / width)
     )

@@ -10,7 +10,10 @@ from ldebm.models.encoder import Encoder
 
 @dataclass(frozen=True)
 class SentenceSize:
-    """Sizes of the networks every row shares; `bfloat16` runs encoder and decoder under autocast."""
+    """Sizes of the networks every row shares.
+
+    `bfloat16` runs encoder and decoder under autocast.
+    """
 
     vocabulary: int
     embedding: int
@@ -41,7 +44,10 @@ def two_embeddings(size: SentenceSize, latent_dim: int) -> tuple[Encoder, Decode
 def decoder(
     size: SentenceSize, latent_dim: int, *, tied: bool, step_dim: int | None = None
 ) -> Decoder:
-    """A decoder with its own embedding; its steps see the last `step_dim` entries of z (None: all)."""
+    """A decoder with its own embedding; its steps see the last `step_dim` entries of z (None.
+
+    All).
+    """
     embedding = nn.Embedding(size.vocabulary, size.embedding)
     step = latent_dim if step_dim is None else step_dim
     return Decoder(

@@ -1,4 +1,7 @@
-"""Which sentences an epoch trains on, and their pseudo-labels: plain shuffling, or geometric clustering of the latent space."""
+"""Which sentences an epoch trains on, and their pseudo-labels.
+
+Plain shuffling, or geometric clustering of the latent space.
+"""
 
 import time
 from collections.abc import Callable
@@ -13,7 +16,9 @@ EpochPlanner = Callable[[int, np.random.Generator, Callable[[], Array]], "EpochP
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The sentences of an epoch in their order, their pseudo-labels (None where the model has none), and figures for the history."""
+    """The sentences of an epoch in their order, their pseudo-labels (None where the model has
+    none), and figures for the history.
+    """
 
     order: Array
     labels: Array | None = None
@@ -27,8 +32,11 @@ class EpochPlan:
 
 
 def bucketed(lengths: Array, batch: int, bucket: int, rng: np.random.Generator) -> Array:
-    """An arrangement of sentences of `lengths` (N,) into batches of similar length: of every `bucket` batches in turn the sentences are sorted and the
-    batches shuffled. Returns a permutation of 0 … N-1, the last batch incomplete if it must be; with a bucket of one batch, 0 … N-1 itself.
+    """An arrangement of sentences of `lengths` (N,) into batches of similar length.
+
+    Of every `bucket` batches in turn the sentences are sorted and the batches shuffled. Returns a
+    permutation of 0 … N-1, the last batch incomplete if it must be; with a bucket of one batch, 0 …
+    N-1 itself.
     """
     if bucket == 1:
         return np.arange(len(lengths))
@@ -49,7 +57,11 @@ def shuffled(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -
 def geometric_clusters(
     clusters: int, dimensions: int, iterations: int, seed: int = 0
 ) -> EpochPlanner:
-    """Geometric clustering (Yu et al. 2022): cluster the posterior modes, draw equally from every cluster, and label each sentence by its cluster."""
+    """Geometric clustering (Yu et al.
+
+    2022): cluster the posterior modes, draw equally from every cluster, and label each sentence by
+    its cluster.
+    """
 
     def plan(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -> EpochPlan:
         start = time.perf_counter()
@@ -65,7 +77,10 @@ def geometric_clusters(
 
 
 def cluster(points: Array, clusters: int, dimensions: int, iterations: int, seed: int) -> Array:
-    """Centred, whitened PCA to `dimensions`, L2-normalised, k-means from one random start. `points` (N, D); returns (N,) int64 cluster numbers."""
+    """Centred, whitened PCA to `dimensions`, L2-normalised, k-means from one random start.
+
+    `points` (N, D); returns (N,) int64 cluster numbers.
+    """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
@@ -80,7 +95,9 @@ def cluster(points: Array, clusters: int, dimensions: int, iterations: int, seed
 
 
 def balanced_order(assignment: Array, rng: np.random.Generator) -> Array:
-    """⌊N/k⌋ + 1 members of each of the k non-empty clusters, without replacement where a cluster is larger than that, shuffled and cut to N."""
+    """⌊N/k⌋ + 1 members of each of the k non-empty clusters, without replacement where a cluster is
+    larger than that, shuffled and cut to N.
+    """
     members = [np.flatnonzero(assignment == label) for label in np.unique(assignment)]
     quota = len(assignment) // len(members) + 1
     drawn = np.concatenate(

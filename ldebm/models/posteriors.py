@@ -105,7 +105,10 @@ class Gaussian(Posterior):
 
 @dataclass(frozen=True)
 class Point(Posterior):
-    """A single value, of no density; `value` (B, D). Of no entries: a model without latent variables."""
+    """A single value, of no density; `value` (B, D).
+
+    Of no entries: a model without latent variables.
+    """
 
     value: Tensor
 
@@ -158,11 +161,17 @@ class Categorical(Posterior):
         return (math.log(self.logits.shape[-1]) - entropy(self.probs)).sum(-1)
 
     def aggregate_kl(self) -> Tensor:
-        """Σ_m KL(q̄_m ‖ uniform) with q̄_m the batch mean of q(c_m|x) (Zhao et al. 2018); a scalar."""
+        """Σ_m KL(q̄_m ‖ uniform) with q̄_m the batch mean of q(c_m|x) (Zhao et al.
+
+        2018); a scalar.
+        """
         return (math.log(self.logits.shape[-1]) - entropy(self.probs.mean(0))).sum()
 
     def information(self) -> Tensor:
-        """I = Σ_m [H(q̄_m) - mean_x H(q(c_m|x))], the mutual information of c and x in the batch; a scalar."""
+        """I = Σ_m [H(q̄_m) - mean_x H(q(c_m|x))], the mutual information of c and x in the batch.
+
+        A scalar.
+        """
         return mutual_information(self.probs).sum()
 
     def _gumbel(self, count: int, generator: torch.Generator) -> Tensor:

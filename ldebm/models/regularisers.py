@@ -23,7 +23,8 @@ from ldebm.models.schedules import Schedule, constant
 class Draw:
     """What a training step has drawn.
 
-    The posterior `q`, its samples `z` (S B, D), the prior, and pseudo-labels (S B,) if there are any.
+    The posterior `q`, its samples `z` (S B, D), the prior, and pseudo-labels (S B,) if there are
+    any.
     """
 
     q: Posterior

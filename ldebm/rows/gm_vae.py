@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class GmVaeRow(RowConfig, LogisticWeight):
     """R + w [Σ_m KL(q̄_m ‖ uniform) + λ I + Z + β D]; λ = 0 frees the information.
 
-    Z and D are those of `ldebm.models.mixture.GaussianMixturePrior`; β < 1 lets components disperse.
+    Z and D are those of `ldebm.models.mixture.GaussianMixturePrior`; β < 1 lets components
+    disperse.
     """
 
     names = ("GM-VAE", "GM-VAE + I", "DGM-VAE", "DGM-VAE + I")

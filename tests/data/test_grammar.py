@@ -1,4 +1,6 @@
-"""The grammar corpus: exact probabilities against independent sums, and samples that agree with them."""
+"""The grammar corpus: exact probabilities against independent sums, and samples that agree with
+them.
+"""
 
 import csv
 import math
@@ -32,7 +34,10 @@ def samples() -> list[Sentence]:
 
 
 def derivations(symbols: tuple[str, ...], words: tuple[str, ...]) -> Iterator[float]:
-    """The probability of each leftmost derivation of the words: expand the first symbol by every rule in turn."""
+    """The probability of each leftmost derivation of the words.
+
+    Expand the first symbol by every rule in turn.
+    """
     if not symbols or not words:
         yield from [1.0] if not symbols and not words else []
     elif symbols[0] not in GRAMMAR.rules.rules:
@@ -121,7 +126,10 @@ def test_log_prob_equals_the_sum_over_attributes_and_derivations(samples: list[S
 
 @pytest.mark.parametrize("length", [4, 5])
 def test_all_sentences_of_a_length_carry_exactly_its_mass(length: int) -> None:
-    """An identity without chance: the lengths' distribution never looks at words, log_prob never at other sentences."""
+    """An identity without chance.
+
+    The lengths' distribution never looks at words, log_prob never at other sentences.
+    """
     language = frozenset().union(*(strings(start(setting), length) for setting in GRAMMAR.prior))
     mass = sum(
         p * length_distribution(start(setting))[length] for setting, p in GRAMMAR.prior.items()
@@ -183,7 +191,9 @@ def test_sample_lengths_follow_their_distribution(samples: list[Sentence]) -> No
 def test_attributes_can_be_read_off_the_sentence(
     samples: list[Sentence], attribute: str, accuracy: float
 ) -> None:
-    """The posterior p(a | x) is right as often as it says (so the sampler draws from p) and mostly sure."""
+    """The posterior p(a | x) is right as often as it says (so the sampler draws from p) and mostly
+    sure.
+    """
     position = GRAMMAR.attribute_names.index(attribute)
     said = right = 0.0
     for sentence in samples:
@@ -209,7 +219,10 @@ def test_the_entropy_is_moderate_and_the_same_from_every_seed() -> None:
 
 
 def derivation_entropy() -> float:
-    """Entropy of attributes and derivation together, in closed form: at least that of the sentence."""
+    """Entropy of attributes and derivation together, in closed form.
+
+    At least that of the sentence.
+    """
 
     @cache
     def entropy(symbol: str) -> float:

@@ -99,7 +99,8 @@ def test_words_lengths_and_starts(grammar: Pcfg) -> None:
 def test_features_are_expanded_alike_on_both_sides() -> None:
     features = {"number": ("one", "many"), "tense": ("past", "present")}
     rules = read_rules(
-        "S[number,tense] = N[number] V[number,tense] 2\nN[number] = x\nV[number,past] = y\nV[number,present] = z",
+        "S[number,tense] = N[number] V[number,tense] 2\nN[number] = x\n"
+        "V[number,past] = y\nV[number,present] = z",
         features,
     )
     assert {

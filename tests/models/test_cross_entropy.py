@@ -58,7 +58,10 @@ def test_bfloat16_stays_near(inputs):
 @pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("bound", [4096, 16])
 def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bound, monkeypatch):
-    """Logits 0, 1, …, 1, -x and a target at -x: any cost from 0 to 400 nats, in value and in gradient, is that of float64."""
+    """Logits 0, 1, …, 1, -x and a target at -x.
+
+    Any cost from 0 to 400 nats, in value and in gradient, is that of float64.
+    """
     monkeypatch.setattr(cross_entropy, "KEPT", bound)
     monkeypatch.setattr(cross_entropy, "AT_ONCE", bound)
     low = torch.cat(

@@ -72,7 +72,10 @@ class QuadraticEnergy(SymbolEnergy):
 
 @pytest.mark.parametrize("t", [1, 5])
 def test_reverse_chain_has_the_moments_of_its_gaussian_target(t, generator):
-    """With F = -½ c ‖z̃‖² the precision is c/b² + 1/σ² and the mean [t<T-1] z_{t+1}/σ² over it; step_size and c put c/b² near 1/σ²."""
+    """With F = -½ c ‖z̃‖² the precision is c/b² + 1/σ² and the mean [t<T-1] z_{t+1}/σ² over it.
+
+    Step_size and c put c/b² near 1/σ².
+    """
     schedule, count, step_size = NoiseSchedule(6), 20_000, 0.02
     variance = schedule.sigma[t + 1].item() ** 2
     b2 = step_size * variance * (schedule.sigma_bar[t] / schedule.sigma_bar[0]).item()

@@ -95,7 +95,9 @@ def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net):
 
 
 def test_gradient_flows_through_sigma(net):
-    """The normalised weight does not change with the scale of the original, so the gradient is orthogonal to it."""
+    """The normalised weight does not change with the scale of the original, so the gradient is
+    orthogonal to it.
+    """
     net.eval()
     original = net.join[0].parametrizations.weight.original
     weights = net.weights()

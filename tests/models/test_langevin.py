@@ -5,7 +5,9 @@ from ldebm.models.langevin import gaussian_noise, langevin
 
 
 def test_stationary_moments_on_a_gaussian(generator):
-    """On N(μ, σ²) the discretised chain is an AR(1) process whose stationary variance is known exactly."""
+    """On N(μ, σ²) the discretised chain is an AR(1) process whose stationary variance is known
+    exactly.
+    """
     mean, variance, step = 2.0, 0.25, 0.3
     z = langevin(
         torch.zeros(50_000, 1),
@@ -19,7 +21,10 @@ def test_stationary_moments_on_a_gaussian(generator):
 
 
 def test_two_steps_by_hand():
-    """z = 1, log p = -½ z², s = 0.5: 1 - 0.125 + 0.5·2 = 1.875, then 1.875·0.875 - 0.5 = 1.140625."""
+    """z = 1, log p = -½ z², s = 0.5.
+
+    1 - 0.125 + 0.5·2 = 1.875, then 1.875·0.875 - 0.5 = 1.140625.
+    """
     z = langevin(torch.ones(1, 1), lambda z: -z, 0.5, torch.tensor([[[2.0]], [[-1.0]]]))
     assert z.item() == pytest.approx(1.140625)
 

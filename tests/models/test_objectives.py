@@ -155,7 +155,10 @@ def free_energy_gradient(f, z):
 @pytest.mark.parametrize("name", ["SVEBM", "SVEBM-IB"])
 @pytest.mark.parametrize("step", [100, 999])
 def test_the_objective_of_svebm(name, step, built, batch):
-    """Step 999 of 10,000 is at full weight, 0.5; at step 100 the weight is 0, and the loss R alone."""
+    """Step 999 of 10,000 is at full weight, 0.5.
+
+    At step 100 the weight is 0, and the loss R alone.
+    """
     model, generator = built(name), torch.Generator().manual_seed(5)
     loss = model.loss(batch, step, STEPS, torch.Generator().manual_seed(5))
     q = model.encode(batch)
@@ -255,7 +258,9 @@ def _gradients(model, total):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_validation_is_the_negative_elbo(name, built, batch):
-    """One draw from each sentence's own generator, the mode of codes, and the true KL where there is one."""
+    """One draw from each sentence's own generator, the mode of codes, and the true KL where there
+    is one.
+    """
     model = built(name).eval()
     q = model.encode(batch)
     code = q.code

@@ -17,7 +17,9 @@ def test_shuffled_takes_each_sentence_once(rng):
 
 
 def directions(rng, count=60, clusters=4):
-    """Points along well-separated directions of three dimensions, of any length, after which clusters are recovered exactly."""
+    """Points along well-separated directions of three dimensions, of any length, after which
+    clusters are recovered exactly.
+    """
     axes = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]][:clusters], float)
     label = np.repeat(np.arange(clusters), count)
     points = axes[label] * rng.uniform(0.5, 3, (len(label), 1)) + 0.02 * rng.normal(
@@ -76,7 +78,9 @@ def test_a_bucket_of_one_batch_changes_nothing(rng):
 
 
 def test_k_means_starts_from_one_random_choice_of_points(rng):
-    """Lloyd's algorithm written out, from points drawn as scikit-learn's `init="random"` draws them."""
+    """Lloyd's algorithm written out, from points drawn as scikit-learn's `init="random"` draws
+    them.
+    """
     points = rng.normal(size=(300, 5))
     centred = points - points.mean(0)
     u, _, _ = np.linalg.svd(centred, full_matrices=False)

@@ -103,7 +103,10 @@ def test_mutual_information_of_a_perfect_code_is_its_entropy():
 )
 @pytest.mark.parametrize("low", [-60.0, -88.0, -95.0, -100.0, -1000.0])
 def test_information_and_kl_have_a_gradient_where_probabilities_underflow(denormals, term, low):
-    """Against float64 and log-probabilities: H = -Σ e^l l, with the gradient that calculus gives."""
+    """Against float64 and log-probabilities.
+
+    H = -Σ e^l l, with the gradient that calculus gives.
+    """
     logits = torch.tensor([[[0.0, low, low]], [[0.3, 0.0, low]]], requires_grad=True)
     (found,) = torch.autograd.grad(term(Categorical(logits)), logits)
     exact = logits.detach().double()

@@ -158,7 +158,9 @@ def test_diffusion_draw_levels(diffusion_prior, generator):
 
 
 def test_symbol_vector_samples_follow_the_tilted_normal(generator):
-    """A network with one layer's worth of linear energy, F(z) = ⟨w, z⟩ + const, tilts N(0, I) to N(w, I)."""
+    """A network with one layer's worth of linear energy, F(z) = ⟨w, z⟩ + const, tilts N(0, I) to
+    N(w, I).
+    """
     net = SymbolVectorNet(2, 4, 1)
     w = torch.tensor([0.7, -0.4])
     with torch.no_grad():

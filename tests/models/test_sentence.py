@@ -78,7 +78,10 @@ def test_token_likelihood(reference, close):
 
 
 def test_greedy_decoding(reference):
-    """The golden decoding goes on after </s> and <pad>, whose ids are not ours there; tokens that end nothing here must agree."""
+    """The golden decoding goes on after </s> and <pad>, whose ids are not ours there.
+
+    Tokens that end nothing here must agree.
+    """
     _, decoder, _, case = reference
     z, greedy = torch.tensor(case["q_mean"]), torch.tensor(case["greedy"])
     state, last, steps = (
@@ -94,7 +97,10 @@ def test_greedy_decoding(reference):
 
 
 def test_decoding_equals_rescoring_step_by_step(generator):
-    """Greedy decoding against the teacher-forced likelihood: each decoded token has the lowest cost of all at its place."""
+    """Greedy decoding against the teacher-forced likelihood.
+
+    Each decoded token has the lowest cost of all at its place.
+    """
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.3, tied=True).eval()
     z = torch.randn(5, 4) * 3

@@ -1,4 +1,7 @@
-"""The rows as their users meet them: the published ones in their order, a row of one's own, and the list."""
+"""The rows as their users meet them.
+
+The published ones in their order, a row of one's own, and the list.
+"""
 
 from pathlib import Path
 
@@ -88,7 +91,10 @@ def test_weights_of_the_published_objectives(raw):
 
 @pytest.mark.parametrize("at", [0, 1, 999, 5000])
 def test_kl_weights_rise_with_the_step_as_published(raw, at):
-    """Logistic 0.0025, 2500 of every row but DI-VAE, whose weight is 1 from the start; written out here."""
+    """Logistic 0.0025, 2500 of every row but DI-VAE, whose weight is 1 from the start.
+
+    Written out here.
+    """
     blocks = params.validate(raw, "params.yaml").models
     logistic = 0.0 if at == 0 else 1 / (1 + np.exp(-0.0025 * (at - 2500)))
     for key in ("vae", "dvae", "semi_vae", "gm_vae", "dgm_vae_i"):
@@ -125,7 +131,9 @@ def test_initial_weights_are_the_published_ones(raw):
 
 
 def test_networks_are_those_of_the_papers(small_rows):
-    """Tied or own output layer, one embedding or two, what of z the steps see, the encoder's activation."""
+    """Tied or own output layer, one embedding or two, what of z the steps see, the encoder's
+    activation.
+    """
     models = {name: row.build(SIZE) for name, row in small_rows.items()}
     own = {name for name, model in models.items() if model.decoder.output is not None}
     assert own == {"RNN-LM", "AE", "VAE"}
@@ -145,7 +153,9 @@ def test_networks_are_those_of_the_papers(small_rows):
 
 
 def test_the_spectral_norm_is_settled(small_rows):
-    """At the start every normalised weight has a largest singular value near 1, by a full decomposition."""
+    """At the start every normalised weight has a largest singular value near 1, by a full
+    decomposition.
+    """
     torch.manual_seed(1)
     network = small_rows["LDEBM"].build(SIZE).eval().prior.network
     for layers in (network.latent_in, network.time_in, network.join, network.blocks, network.out):
@@ -167,7 +177,7 @@ def test_labels_follow_the_parameters(raw):
 
 
 def test_rows_of_one_source_share_one_recipe(raw):
-    """The training of rows that were published together is the same, and so are sizes they share."""
+    """Rows published together are trained alike and have the sizes they share in common."""
     blocks = params.validate(raw, "params.yaml").models
     patient = [one.training for one in blocks.values() if one.training.stop == "patience"]
     assert len(patient) == 12

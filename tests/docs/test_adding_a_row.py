@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def page(tmp_path, monkeypatch):
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The page's parameters laid over the shipped ones, in a folder that holds its file."""
     text = (ROOT / "docs/adding-a-row.md").read_text(encoding="utf-8")
     code, block = (
@@ -31,7 +32,7 @@ def page(tmp_path, monkeypatch):
     return params.merge(shipped, yaml.safe_load(block))
 
 
-def test_the_row_trains_samples_and_has_a_likelihood(page):
+def test_the_row_trains_samples_and_has_a_likelihood(page: dict[str, Any]) -> None:
     page["sentence_model"] |= {"embedding": 8, "hidden": 8}
     settings = params.validate(page, "params.yaml")
     torch.manual_seed(1)
@@ -48,7 +49,7 @@ def test_the_row_trains_samples_and_has_a_likelihood(page):
     assert "| Laplace-VAE " in models_table(settings)
 
 
-def test_a_mistake_is_the_line_that_the_page_shows(page):
+def test_a_mistake_is_the_line_that_the_page_shows(page: dict[str, Any]) -> None:
     page["models"]["laplace_vae"]["scale"] = -1
     with pytest.raises(UserError) as caught:
         params.validate(page, "params.yaml")

@@ -4,6 +4,7 @@ The published ones in their order, a row of one's own, and the list.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import yaml
 
 from ldebm import params
 from ldebm.build import build_model
+from ldebm.config import RowConfig
 from ldebm.errors import UserError
 from ldebm.models.networks import SentenceSize
 from ldebm.models.plans import shuffled
@@ -24,11 +26,11 @@ SIZE = SentenceSize(30, 12, 12, 0.3)
 
 
 @pytest.fixture
-def raw():
+def raw() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
-def test_params_hold_every_published_row_in_the_published_order(raw):
+def test_params_hold_every_published_row_in_the_published_order(raw: dict[str, Any]) -> None:
     rows = [block.row for block in params.validate(raw, "params.yaml").models.values()]
     assert [TEST_SET, *rows] == list(published_table())
     assert set(rows) == set(ROWS)
@@ -65,17 +67,19 @@ def test_params_hold_every_published_row_in_the_published_order(raw):
         ),
     ],
 )
-def test_the_objective_of_a_row_is_that_of_its_paper(row, terms, small_rows):
+def test_the_objective_of_a_row_is_that_of_its_paper(
+    row: str, terms: set[str], small_rows: dict[str, RowConfig]
+) -> None:
     model = small_rows[row].build(SIZE)
     assert {term.name for term in model.regularisers if term.weight(99_999, 100_000)} == terms
 
 
-def test_weights_of_the_published_objectives(raw):
+def test_weights_of_the_published_objectives(raw: dict[str, Any]) -> None:
     """β of the GM and DGM rows, λ of SVEBM-IB, and LDEBM's 0.1, -0.05, 0.05, at full KL weight."""
     late = params.merge(raw, {"models": {"*": {"kl_midpoint": -1e6}}})
     blocks = params.validate(late, "params.yaml").models
 
-    def weights(key):
+    def weights(key: str) -> dict[str, float]:
         return {term.name: term.weight(99, 100) for term in blocks[key].build(SIZE).regularisers}
 
     assert weights("gm_vae")["dispersion"] == pytest.approx(1)
@@ -90,7 +94,7 @@ def test_weights_of_the_published_objectives(raw):
 
 
 @pytest.mark.parametrize("at", [0, 1, 999, 5000])
-def test_kl_weights_rise_with_the_step_as_published(raw, at):
+def test_kl_weights_rise_with_the_step_as_published(raw: dict[str, Any], at: int) -> None:
     """Logistic 0.0025, 2500 of every row but DI-VAE, whose weight is 1 from the start.
 
     Written out here.
@@ -106,7 +110,7 @@ def test_kl_weights_rise_with_the_step_as_published(raw, at):
     assert [term.weight(at, 100_000) for term in blocks["di_vae"].build(SIZE).regularisers] == [1.0]
 
 
-def test_samples_of_the_posterior_are_the_published_count(raw):
+def test_samples_of_the_posterior_are_the_published_count(raw: dict[str, Any]) -> None:
     """20 of VAE, Semi-VAE and the GM family, else 1."""
     blocks = params.validate(raw, "params.yaml").models
     many = {"vae", "semi_vae", "semi_vae_i", "gm_vae", "gm_vae_i", "dgm_vae", "dgm_vae_i"}
@@ -114,7 +118,7 @@ def test_samples_of_the_posterior_are_the_published_count(raw):
     assert {one.build(SIZE).posterior_samples for one in blocks.values()} == {1, 20}
 
 
-def test_initial_weights_are_the_published_ones(raw):
+def test_initial_weights_are_the_published_ones(raw: dict[str, Any]) -> None:
     blocks = params.validate(
         params.merge(raw, {"models": {"*": {"energy_blocks": 2}}}), "params.yaml"
     )
@@ -130,7 +134,7 @@ def test_initial_weights_are_the_published_ones(raw):
     assert vae.decoder.output.bias is not None
 
 
-def test_networks_are_those_of_the_papers(small_rows):
+def test_networks_are_those_of_the_papers(small_rows: dict[str, RowConfig]) -> None:
     """Tied or own output layer, one embedding or two, what of z the steps see, the encoder's
     activation.
     """
@@ -152,7 +156,7 @@ def test_networks_are_those_of_the_papers(small_rows):
     assert clustered == {"LDEBM"}
 
 
-def test_the_spectral_norm_is_settled(small_rows):
+def test_the_spectral_norm_is_settled(small_rows: dict[str, RowConfig]) -> None:
     """At the start every normalised weight has a largest singular value near 1, by a full
     decomposition.
     """
@@ -163,7 +167,7 @@ def test_the_spectral_norm_is_settled(small_rows):
             assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=0.03)
 
 
-def test_labels_follow_the_parameters(raw):
+def test_labels_follow_the_parameters(raw: dict[str, Any]) -> None:
     """A changed factor shows in the list of rows; 0 takes the term out."""
     raw["models"]["svebm"]["information_weight"] = 50.0
     raw["models"]["gm_vae"]["information_weight"] = 0.0
@@ -176,7 +180,7 @@ def test_labels_follow_the_parameters(raw):
     assert "0.2 dispersion" in lines["dgm_vae"]
 
 
-def test_rows_of_one_source_share_one_recipe(raw):
+def test_rows_of_one_source_share_one_recipe(raw: dict[str, Any]) -> None:
     """Rows published together are trained alike and have the sizes they share in common."""
     blocks = params.validate(raw, "params.yaml").models
     patient = [one.training for one in blocks.values() if one.training.stop == "patience"]
@@ -203,7 +207,9 @@ NOT_A_ROW = 3
 """
 
 
-def test_a_row_in_a_file_of_ones_own(raw, tmp_path, monkeypatch):
+def test_a_row_in_a_file_of_ones_own(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_rows.py").write_text(OWN)
     training = raw["models"]["vae"]["training"]
@@ -228,7 +234,9 @@ def test_a_row_in_a_file_of_ones_own(raw, tmp_path, monkeypatch):
         ("Plain", "known rows: RNN-LM"),
     ],
 )
-def test_a_row_that_cannot_be_found_is_one_line(raw, tmp_path, monkeypatch, row, said):
+def test_a_row_that_cannot_be_found_is_one_line(
+    raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row: str, said: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_rows.py").write_text(OWN)
     (tmp_path / "broken.py").write_text("1 / 0\n")
@@ -238,7 +246,7 @@ def test_a_row_that_cannot_be_found_is_one_line(raw, tmp_path, monkeypatch, row,
     assert "\n" not in str(caught.value)
 
 
-def test_readme_lists_the_rows_as_they_are_composed(raw):
+def test_readme_lists_the_rows_as_they_are_composed(raw: dict[str, Any]) -> None:
     listed = models_table(params.validate(raw, "params.yaml"))
     assert listed in (ROOT / "README.md").read_text(encoding="utf-8"), (
         "paste the output of `ldebm models` into README.md"

@@ -1,7 +1,5 @@
 """The grammar corpus: sentences with known attributes and exactly known probabilities."""
 
-"sentence."
-
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from operations import training_macs
 from ldebm import params as parameters
 from ldebm.build import build_model
 from ldebm.config import Params
+from ldebm.context import Context
 from ldebm.data import SPLITS
 from ldebm.data.corpus import Corpus, tokenize
 from ldebm.errors import UserError
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import device as devices
+from ldebm.runtime.tracking import NoTracker
 from ldebm.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +92,11 @@ class Bench:
         """Tokens of a sentence, <s> and </s> included."""
         return self.params.sentence_model.max_tokens
 
+    def context(self, key: str) -> Context:
+        """Where `models.<key>` is worked on; nothing is written."""
+        where = (self.corpus, self.device, NoTracker(), Path(), Path())
+        return Context(self.params, key, SEED, *where)
+
     def generator(self) -> torch.Generator:
         """A seeded generator on the device."""
         return torch.Generator(self.device).manual_seed(SEED)
@@ -120,17 +127,12 @@ class Bench:
         training = self.params.models[key].training.model_copy(
             update={"batch": batch, "bucket": bucket}
         )
+        row = self.params.models[key].model_copy(update={"training": training})
+        context = self.context(key)
+        changed = context.params.model_copy(update={"models": {key: row}})
         model = self.model(key, vocabulary)
         model.posterior_samples = samples
-        trainer = Trainer(
-            model,
-            self.corpus,
-            training,
-            seed=SEED,
-            max_tokens=self.max_tokens,
-            device=self.device,
-            work=Path(),
-        )
+        trainer = Trainer(replace(context, params=changed), model)
         rng = np.random.default_rng(SEED)
         order = rng.permutation(len(self.corpus.train))[: PLANNED * batch]
         order = order[bucketed(self.kept(order), batch, bucket, rng)]

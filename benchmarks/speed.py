@@ -129,9 +129,7 @@ def reconstruction(bench: Bench) -> Run:
     read = int((np.minimum(part.lengths, bench.max_tokens - 2) + 2).sum())
 
     def run() -> Done:
-        texts = reconstructions(
-            model, part, bench.corpus.vocabulary, bench.max_tokens, bench.device
-        )
+        texts = reconstructions(bench.context("ldebm"), model, part)
         tokens = sum(min(len(text.split()) + 1, bench.max_tokens) for text in texts)
         return Done(
             len(part) / len(test), tokens, read * encoder_macs(model) + tokens * decoder_macs(model)

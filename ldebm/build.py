@@ -2,15 +2,11 @@
 
 from pathlib import Path
 
-import torch
-
 from ldebm.config import Params
 from ldebm.context import Context
-from ldebm.data.corpus import Corpus
 from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
-from ldebm.runtime import device as devices
 
 
 def build_model(
@@ -34,14 +30,3 @@ def load(context: Context, folder: Path) -> SentenceModel:
     model, path = build(context), folder / "model.safetensors"
     checkpoint.restore_model(model, checkpoint.load(path)[0], path)
     return model.to(context.device).eval()
-
-
-def load_model(
-    params: Params, model: str, corpus: Corpus, folder: Path, device: torch.device
-) -> SentenceModel:
-    """The trained model in `folder`, in evaluation mode."""
-    precision = devices.precision(params.run.precision, device)
-    built = build_model(params, model, len(corpus.vocabulary), precision)
-    path = folder / "model.safetensors"
-    checkpoint.restore_model(built, checkpoint.load(path)[0], path)
-    return built.to(device).eval()

@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     ).set_defaults(run=_tokenize)
     for verb, help_ in (
         ("train", "train a model"),
-        ("sample", "draw sentences from a trained model"),
+        ("sample", "draw sentences from a trained model, or take them from 'real' text"),
         ("judge", "reverse perplexity of a model's samples, or of 'real' text"),
         ("evaluate", "BLEU, word statistics and likelihood of a trained model"),
     ):
@@ -135,7 +135,7 @@ def _model_verb(options: argparse.Namespace) -> None:
 
     project = _project(options)
     seeds = [options.seed] if options.seed is not None else project.params.seeds
-    if options.verb == "judge" and options.model == pipeline.REAL:
+    if options.verb in ("sample", "judge") and options.model == pipeline.REAL:
         seeds = [pipeline.REAL_SEED]
     for seed in seeds:
         steps.run(getattr(project, options.verb)(options.model, seed))

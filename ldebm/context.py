@@ -1,6 +1,7 @@
 """The context in which every verb works on one model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ class Context:
         """The longest sentence a model sees, <s> and </s> included."""
         return self.params.sentence_model.max_tokens
 
-    @property
+    @cached_property
     def precision(self) -> str:
         """The arithmetic of encoder and decoder that the device really has."""
         return devices.precision(self.params.run.precision, self.device)

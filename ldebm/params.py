@@ -144,3 +144,9 @@ def _check_together(params: Params, origin: str) -> None:
         raise UserError(
             f"{origin}: seeds: {params.seeds} names a seed twice; remove the repetition"
         )
+    judge, samples = params.judge, params.evaluation.samples
+    if samples < (needed := judge.train_sentences + judge.valid_sentences):
+        raise UserError(
+            f"{origin}: evaluation.samples: {samples}, and the judge needs "
+            f"judge.train_sentences + judge.valid_sentences = {needed}; raise it or lower those"
+        )

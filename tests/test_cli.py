@@ -191,7 +191,7 @@ def test_only_its_own_slice_changes_a_step(project: Path) -> None:
 
     assert changed("models: {svebm: {latent_dim: 3}}\n") == set()
     assert changed("models: {vae: {training: {batch: 3}}}\n") == {"train vae seed 1"}
-    assert changed("evaluation: {samples: 3}\n") == {"sample vae seed 1"}
+    assert changed("evaluation: {samples: 46001}\n") == {"sample vae seed 1"}
     assert changed("evaluation: {likelihood_samples: 3}\n") == {"evaluate vae seed 1"}
     assert changed("judge: {epochs: 3}\n") == {"judge vae seed 1", "judge real seed 1"}
     assert changed("data: {vocabulary_limit: 30}\n") == {"tokens"}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldebm.data.corpus import Split
+from ldebm.data.corpus import Split, cut
 from ldebm.data.vocabulary import BOS, EOS, PAD
 
 Order = np.ndarray  # of sentence numbers
@@ -24,11 +24,6 @@ class Batch:
     lengths: Tensor
     indices: Order
     labels: Tensor | None = None
-
-
-def cut(words: np.ndarray, max_tokens: int) -> np.ndarray:
-    """The words kept of a sentence of at most `max_tokens` tokens, <s> and </s> included."""
-    return words[: max_tokens - 2]
 
 
 def collate(

@@ -40,6 +40,9 @@ class Split:
         index %= len(self)
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[index] for index in range(len(self)))
+
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Words in each sentence (sentences,)."""
@@ -63,6 +66,17 @@ class Corpus:
         """
         splits = {split: _open_split(folder, split) for split in SPLITS}
         return cls(Vocabulary.load(folder / "vocabulary.txt"), **splits)
+
+    def texts(self, split: Split, max_tokens: int | None = None) -> Iterator[str]:
+        """The sentences of a split as lines: whole, or cut as a model of `max_tokens` sees them."""
+        for words in split:
+            kept = words if max_tokens is None else cut(words, max_tokens)
+            yield " ".join(self.vocabulary.words[i] for i in kept)
+
+
+def cut(words: NDArray[Any], max_tokens: int) -> NDArray[Any]:
+    """The words kept of a sentence of at most `max_tokens` tokens, <s> and </s> included."""
+    return words[: max_tokens - 2]
 
 
 def _open_split(folder: Path, split: str) -> Split:

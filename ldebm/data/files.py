@@ -1,10 +1,12 @@
 """Reading text a sentence at a time, and outputs that appear whole or not at all."""
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ldebm.errors import UserError
 
@@ -21,6 +23,11 @@ def staged(out: Path) -> Iterator[Path]:
         yield folder
         for file in sorted(folder.iterdir()):
             os.replace(file, out / file.name)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a mapping, indented for readers."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling, one sentence at a time, in log space and in bounded memory.
+"""`ldebm likelihood`: log p(x), one sentence at a time, in log space and in bounded memory.
 
 Estimators of different kinds are kept apart by name: `nll` is sound (exact, or an upper bound in
 expectation), `nll_published` is the published estimate for energy-based priors, which is not.
@@ -6,15 +6,59 @@ expectation), `nll_published` is the published estimate for energy-based priors,
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ldebm.data.batches import Batch
-from ldebm.models.sentence import SentenceModel
+from ldebm import build
+from ldebm.context import Context
+from ldebm.data.batches import Batch, collate
+from ldebm.data.files import write_json
+from ldebm.models.sentence import SentenceModel, sentence_generator
 
 AT_ONCE = 250  # samples decoded together; bounds memory
 Estimator = Callable[[SentenceModel, Batch, int, int, torch.Generator], Tensor | None]
+
+
+def likelihood(context: Context, weights: Path) -> None:
+    """Estimate the mean NLL of the trained model in `weights` by each of its estimators: scores.json.
+
+    In nats a sentence, with its standard error over sentences, on the first
+    `evaluation.likelihood_sentences` of the test split. Every sentence's value is kept among the
+    checkpoints, one a line; a later call goes on after the last whole line.
+    """
+    model, scores = build.load(context, weights), dict[str, float]()
+    for name, estimate in estimators(model).items():
+        values = _values(context, model, name, estimate)
+        if values:
+            spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
+            scores[name] = float(np.mean(values))
+            scores[f"{name}_standard_error"] = float(spread / math.sqrt(len(values)))
+    write_json(context.out / "scores.json", scores)
+    context.tracker.log_metrics(scores, step=0)
+
+
+@torch.no_grad()
+def _values(context: Context, model: SentenceModel, name: str, estimate: Estimator) -> list[float]:
+    """-log p(x) of every sentence in nats; none where the estimator does not apply."""
+    settings, test = context.params.evaluation, context.corpus.test
+    path = context.checkpoints / f"{name}.txt"
+    whole = path.read_text().split("\n")[:-1] if path.exists() else []
+    values = [float(line) for line in whole]
+    with path.open("w", buffering=1) as file:
+        file.writelines(f"{line}\n" for line in whole)
+        for index in range(len(values), min(len(test), settings.likelihood_sentences or len(test))):
+            batch = collate(test, np.array([index]), context.max_tokens, context.device)
+            generator = sentence_generator(settings.seed, index)
+            samples, chunk = settings.likelihood_samples, settings.likelihood_chunk
+            log_p = estimate(model, batch, samples, chunk, generator)
+            if log_p is None:
+                break
+            values.append(-float(log_p))
+            file.write(f"{values[-1]!r}\n")
+    return values
 
 
 def estimators(model: SentenceModel) -> dict[str, Estimator]:

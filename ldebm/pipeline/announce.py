@@ -83,6 +83,8 @@ def _judging(params: Params, model: str) -> float:
 
 
 def _sampling(params: Params, model: str) -> float:
+    if model == REAL:
+        return 0.0
     return params.evaluation.samples / SAMPLED * _relative_width(params)
 
 

@@ -3,17 +3,21 @@
 Nothing here imports what a step needs for its work before the work begins.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ldebm import params as parameters
 from ldebm.config import Params, RowConfig, TextFiles
 from ldebm.data import download
 from ldebm.errors import UserError
 from ldebm.pipeline.steps import Input, Step, read_manifest
-from ldebm.runtime.tracking import Tracker, open_tracker
+from ldebm.runtime.tracking import NoTracker, Tracker, open_tracker
+
+if TYPE_CHECKING:
+    from ldebm.context import Context
 
 REAL = "real"  # in a model's place: the training text itself, for the judge
 REAL_SEED = 1
@@ -41,7 +45,8 @@ class Project:
 
     def steps(self) -> Iterator[Step]:
         """Every step, producers first."""
-        yield from (self.raw(), self.tokens(), self.judge(REAL, REAL_SEED))
+        yield from (self.raw(), self.tokens())
+        yield from (self.sample(REAL, REAL_SEED), self.judge(REAL, REAL_SEED))
         for model in self.params.models:
             for seed in self.params.seeds:
                 yield from (
@@ -109,11 +114,11 @@ class Project:
             **self._model_slice(model, seed),
             "training": self._block(model).training.model_dump(mode="json"),
         }
-        entries = ["ldebm.training.loop:train_model", self._builder(model)]
+        entries = ["ldebm.training.loop:train", self._builder(model)]
         name, output = f"train {model} seed {seed}", self.folder("models", model, seed)
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.training.loop import train_model
+            from ldebm.training.loop import train
 
             with self._tracker(
                 f"{model} seed {seed}",
@@ -122,28 +127,23 @@ class Project:
                 seed,
             ) as tracker:
                 tracker.log_params(slice_)
-                train_model(self.params, model, seed, self._tokens.path, checkpoints, out, tracker)
+                train(self._context(model, seed, tracker, checkpoints, out))
 
         return self._step(name, slice_, {"tokens": self._tokens}, output, entries, work)
 
     def sample(self, model: str, seed: int) -> Step:
-        """Sentences drawn from a trained model."""
+        """Sentences drawn from a trained model, or real ones."""
+        if model == REAL:
+            return self._sample_real()
         settings = self.params.evaluation.model_dump(include={"samples", "sample_batch", "seed"})
         slice_ = {**self._model_slice(model, seed), "evaluation": settings}
-        entries = ["ldebm.evaluation.scores:sample_model", self._builder(model)]
+        entries = ["ldebm.evaluation.sampling:sample", self._builder(model)]
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.scores import sample_model
+            from ldebm.evaluation.sampling import sample
 
-            sample_model(
-                self.params,
-                model,
-                seed,
-                self._tokens.path,
-                self.folder("models", model, seed),
-                checkpoints,
-                out,
-            )
+            context = self._context(model, seed, NoTracker(), checkpoints, out)
+            sample(context, self.folder("models", model, seed))
 
         inputs = {"tokens": self._tokens, "model": self._weights(model, seed)}
         return self._step(
@@ -155,24 +155,38 @@ class Project:
             work,
         )
 
+    def _sample_real(self) -> Step:
+        slice_ = {
+            "judge": self.params.judge.model_dump(include={"train_sentences", "valid_sentences"})
+        }
+        entries = ["ldebm.evaluation.sampling:sample_real"]
+
+        def work(checkpoints: Path, out: Path) -> None:
+            from ldebm.evaluation.sampling import sample_real
+
+            sample_real(self._context(REAL, REAL_SEED, NoTracker(), checkpoints, out))
+
+        name, output = f"sample {REAL} seed {REAL_SEED}", self.folder("samples", REAL, REAL_SEED)
+        return self._step(name, slice_, {"tokens": self._tokens}, output, entries, work)
+
     def judge(self, model: str, seed: int) -> Step:
         """Reverse perplexity of a model's samples, or of real text."""
         slice_ = {"judge": self.params.judge.model_dump()}
-        samples = None if model == REAL else self._samples(model, seed)
+        samples = self._samples(model, seed)
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.scores import judge_samples
+            from ldebm.evaluation.judging import judge
 
             with self._tracker_of(model, seed) as tracker:
                 tracker.log_params(slice_)
-                path = None if samples is None else samples.path / "samples.txt"
-                judge_samples(self.params, path, self._tokens.path, checkpoints, out, tracker)
+                context = self._context(model, seed, tracker, checkpoints, out)
+                judge(context, samples.path / "samples.txt")
 
-        inputs = {"tokens": self._tokens} | ({} if samples is None else {"samples": samples})
         output, entries = (
             self.folder("judgements", model, seed),
-            ["ldebm.evaluation.scores:judge_samples"],
+            ["ldebm.evaluation.judging:judge"],
         )
+        inputs = {"tokens": self._tokens, "samples": samples}
         return self._step(f"judge {model} seed {seed}", slice_, inputs, output, entries, work)
 
     def evaluate(self, model: str, seed: int) -> Step:
@@ -183,26 +197,27 @@ class Project:
             "evaluation": settings,
             "judge": self.params.judge.model_dump(include={"train_sentences"}),
         }
-        entries = ["ldebm.evaluation.scores:evaluate_model", self._builder(model)]
+        entries = [
+            "ldebm.evaluation.scoring:evaluate",
+            "ldebm.evaluation.likelihood:likelihood",
+            self._builder(model),
+        ]
         samples = self._samples(model, seed)
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.scores import evaluate_model
+            from ldebm.data.files import write_json
+            from ldebm.evaluation.likelihood import likelihood
+            from ldebm.evaluation.scoring import evaluate
 
             with self._tracker_of(model, seed) as tracker:
                 tracker.log_params({"evaluation": settings})
+                context = self._context(model, seed, tracker, checkpoints, out)
                 text, weights = samples.path / "samples.txt", self.folder("models", model, seed)
-                evaluate_model(
-                    self.params,
-                    model,
-                    seed,
-                    self._tokens.path,
-                    weights,
-                    text,
-                    checkpoints,
-                    out,
-                    tracker,
-                )
+                evaluate(context, weights, text)
+                scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
+                likelihood(context, weights)
+                scores |= json.loads((out / "scores.json").read_text(encoding="utf-8"))
+                write_json(out / "scores.json", scores)
                 for file in (text, out / "reconstructions.txt"):
                     tracker.log_text(file.name, _head(file))
 
@@ -250,6 +265,14 @@ class Project:
         return self._step(
             "table", slice_, inputs, self.results, ["ldebm.report.table:write_results"], work
         )
+
+    def _context(
+        self, model: str, seed: int, tracker: Tracker, checkpoints: Path, out: Path
+    ) -> "Context":
+        from ldebm.context import Context
+
+        tokens = self._tokens.path
+        return Context.open(self.params, model, seed, tokens, tracker, checkpoints, out)
 
     def _step(
         self,

@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-Row = dict[str, float]
+Entry = dict[str, float]
 
 
 class Console:
@@ -14,20 +14,20 @@ class Console:
         self.name, self.total_steps, self.said = name, total_steps, 0.0
         self.bar = tqdm(total=total_steps, desc=name, unit="step") if sys.stderr.isatty() else None
 
-    def show(self, row: Row) -> None:
+    def show(self, entry: Entry) -> None:
         """Say how the run stands."""
         if self.bar is not None:
-            self.bar.update(int(row["step"]) - self.bar.n)
+            self.bar.update(int(entry["step"]) - self.bar.n)
             self.bar.set_postfix(
-                loss=f"{row['loss']:.2f}", tokens_s=f"{row['tokens_per_second']:.0f}"
+                loss=f"{entry['loss']:.2f}", tokens_s=f"{entry['tokens_per_second']:.0f}"
             )
-        elif "valid_loss" in row or row["seconds"] - self.said > 60:
-            self.said = row["seconds"]
-            left = (self.total_steps - row["step"]) * row["seconds"] / row["step"]
-            valid = f", valid {row['valid_loss']:.2f}" if "valid_loss" in row else ""
+        elif "valid_loss" in entry or entry["seconds"] - self.said > 60:
+            self.said = entry["seconds"]
+            left = (self.total_steps - entry["step"]) * entry["seconds"] / entry["step"]
+            valid = f", valid {entry['valid_loss']:.2f}" if "valid_loss" in entry else ""
             print(
-                f"{self.name}: step {row['step']:.0f}/{self.total_steps}, loss {row['loss']:.2f}{valid}, "
-                f"{row['tokens_per_second']:.0f} tokens/s, at most {left / 60:.0f} min left",
+                f"{self.name}: step {entry['step']:.0f}/{self.total_steps}, loss {entry['loss']:.2f}{valid}, "
+                f"{entry['tokens_per_second']:.0f} tokens/s, at most {left / 60:.0f} min left",
                 flush=True,
             )
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldebm.config import EpochTraining, PatienceTraining
+from ldebm.config import EpochTraining
+from ldebm.context import Context
 from ldebm.data.batches import Batch, by_length, collate
-from ldebm.data.corpus import Corpus
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
 from ldebm.models.plans import EpochPlan, bucketed
@@ -23,33 +23,24 @@ from ldebm.training.policies import Policy, new_policy
 
 LOG_EVERY = 50  # steps
 CHECKPOINT_EVERY = 60.0  # seconds
-Row = dict[str, float]
-Report = Callable[[Row], None]
+Entry = dict[str, float]  # of the history
+Report = Callable[[Entry], None]
 
 
 class Trainer:
-    """Trains a model by a policy; `run` goes on from the checkpoint in its work folder, if there is one."""
+    """Trains a model by a policy; `run` goes on from the context's checkpoint, if there is one."""
 
-    def __init__(
-        self,
-        model: SentenceModel,
-        corpus: Corpus,
-        training: PatienceTraining | EpochTraining,
-        *,
-        seed: int,
-        max_tokens: int,
-        device: torch.device,
-        work: Path,
-    ) -> None:
-        self.model, self.corpus, self.training, self.seed = model.to(device), corpus, training, seed
-        self.max_tokens, self.device, self.work = max_tokens, device, work
+    def __init__(self, context: Context, model: SentenceModel) -> None:
+        self.context, self.corpus = context, context.corpus
+        self.training = context.params.models[context.key].training
+        self.model = model.to(context.device)
         self.groups = model.parameter_groups()
         self.optimiser = torch.optim.Adam(
             [{"params": group} for group in self.groups.values()], fused=True
         )
-        self.policy: Policy = new_policy(training)
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.rng = np.random.default_rng(seed)
+        self.policy: Policy = new_policy(self.training)
+        self.generator = torch.Generator(context.device).manual_seed(context.seed)
+        self.rng = np.random.default_rng(context.seed)
         self.progress = Progress()
         self.plan: EpochPlan | None = None
         self.sums: dict[str, list[Tensor]] = {}
@@ -70,7 +61,7 @@ class Trainer:
     @property
     def best_path(self) -> Path:
         """The weights that will be kept."""
-        return self.work / "best.safetensors"
+        return self.context.checkpoints / "best.safetensors"
 
     def run(self, report: Report) -> None:
         """Train until the policy stops it; every row of the history goes to `report` as it is made."""
@@ -106,9 +97,9 @@ class Trainer:
 
     def _start_epoch(self) -> None:
         split = self.corpus.train
-        modes = partial(posterior_modes, self.model, split, self.max_tokens, self.device)
+        modes = partial(posterior_modes, self.context, self.model, split)
         plan = self.model.plan_epoch(len(split), self.rng, modes)
-        lengths = np.minimum(split.lengths, self.max_tokens - 2)[plan.order]
+        lengths = np.minimum(split.lengths, self.context.max_tokens - 2)[plan.order]
         self.plan = plan.arranged(
             bucketed(lengths, self.training.batch, self.training.bucket, self.rng)
         )
@@ -126,7 +117,11 @@ class Trainer:
         )
         labels = None if self.plan.labels is None else self.plan.labels[part]
         return collate(
-            self.corpus.train, self.plan.order[part], self.max_tokens, self.device, labels
+            self.corpus.train,
+            self.plan.order[part],
+            self.context.max_tokens,
+            self.context.device,
+            labels,
         )
 
     def _clip(self) -> dict[str, Tensor]:
@@ -134,7 +129,7 @@ class Trainer:
         return {
             f"gradient_norm_{name}": torch.nn.utils.clip_grad_norm_(
                 group, self.training.clip[name]
-            ).to(self.device)
+            ).to(self.context.device)
             for name, group in self.groups.items()
         }
 
@@ -147,7 +142,7 @@ class Trainer:
         for name, value in values.items():
             self.sums.setdefault(name, []).append(value)
 
-    def _log(self, validation: Row) -> Row:
+    def _log(self, validation: Entry) -> Entry:
         """A row of the history: means since the last one, rates, speed, and a validation's results."""
         means = {name: torch.stack(values).mean().item() for name, values in self.sums.items()}
         if not math.isfinite(means.get("loss", 0.0)):
@@ -173,20 +168,22 @@ class Trainer:
         self.progress.history.append(row)
         return row
 
-    def _validate(self) -> Row:
+    def _validate(self) -> Entry:
         """Score the validation split, keep the weights if the policy says so, and learn whether to go on."""
         self.model.eval()
-        batches = by_length(self.corpus.valid, EVALUATION_BATCH, self.max_tokens, self.device)
-        losses = torch.cat([self.model.validation_loss(batch, self.seed) for batch in batches])
+        batches = by_length(
+            self.corpus.valid, EVALUATION_BATCH, self.context.max_tokens, self.context.device
+        )
+        losses = torch.cat(
+            [self.model.validation_loss(batch, self.context.seed) for batch in batches]
+        )
         row = {"valid_loss": losses.double().mean().item()}
         if not math.isfinite(row["valid_loss"]):
             raise UserError(
                 f"training diverged at step {self.progress.step}: the validation loss is {row['valid_loss']}; lower training.learning_rate"
             )
         if getattr(self.training, "select", None) == "valid_bleu":
-            row["valid_bleu"] = reconstruction_bleu(
-                self.model, self.corpus.valid, self.corpus.vocabulary, self.max_tokens, self.device
-            )
+            row["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
         verdict = self.policy.observe(
             -row["valid_bleu"] if "valid_bleu" in row else row["valid_loss"]
         )
@@ -212,10 +209,10 @@ class Trainer:
             "policy": self.policy.state(),
             "rng": self.rng.bit_generator.state,
         }
-        checkpoint.save(self.work / "checkpoint.safetensors", tensors, state)
+        checkpoint.save(self.context.checkpoints / "checkpoint.safetensors", tensors, state)
 
     def _resume(self) -> None:
-        path = self.work / "checkpoint.safetensors"
+        path = self.context.checkpoints / "checkpoint.safetensors"
         if not path.exists():
             return
         tensors, state = checkpoint.load(path)
@@ -236,14 +233,16 @@ class Trainer:
     def _random_states(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state(), "generator": self.generator.get_state()}
         return states | (
-            {"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
+            {"cuda": torch.cuda.get_rng_state(self.context.device)}
+            if self.context.device.type == "cuda"
+            else {}
         )
 
     def _set_random_states(self, states: dict[str, Tensor]) -> None:
         torch.set_rng_state(states["cpu"])
         self.generator.set_state(states["generator"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(states["cuda"], self.device)
+        if self.context.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], self.context.device)
 
 
 @dataclass
@@ -257,5 +256,5 @@ class Progress:
     seconds: float = 0.0
     kept_step: int = 0
     stopped: str | None = None
-    figures: Row = field(default_factory=dict)
-    history: list[Row] = field(default_factory=list)
+    figures: Entry = field(default_factory=dict)
+    history: list[Entry] = field(default_factory=list)

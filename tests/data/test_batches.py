@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ldebm.data.batches import by_length, collate, cut
+from ldebm.data.batches import by_length, collate
+from ldebm.data.corpus import cut
 from ldebm.data.vocabulary import BOS, EOS, PAD
 
 CPU = torch.device("cpu")

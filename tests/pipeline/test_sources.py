@@ -122,8 +122,8 @@ def test_the_judge_does_not_depend_on_the_models() -> None:
     """On this package itself: hours of judging outlive a change of a prior, and training depends on its own prior."""
     reached = {
         entry: sources.reached([entry])
-        for entry in ("ldebm.evaluation.scores:judge_samples", "ldebm.rows.autoencoder")
+        for entry in ("ldebm.evaluation.judging:judge", "ldebm.rows.autoencoder")
     }
-    assert "ldebm.metrics.reverse_perplexity" in reached["ldebm.evaluation.scores:judge_samples"]
-    assert "ldebm.models.priors" not in reached["ldebm.evaluation.scores:judge_samples"]
+    assert "ldebm.metrics.reverse_perplexity" in reached["ldebm.evaluation.judging:judge"]
+    assert "ldebm.models.priors" not in reached["ldebm.evaluation.judging:judge"]
     assert "ldebm.models.priors" in reached["ldebm.rows.autoencoder"]

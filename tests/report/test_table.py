@@ -171,7 +171,7 @@ def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None
     runs.run("vae", scores={"nll": 3.0})
     settings = {
         "judge": {"hidden": 64, "epochs": 2},
-        "evaluation": {"samples": 500, "likelihood_sentences": 1},
+        "evaluation": {"samples": 43500, "likelihood_sentences": 1},
     }
     write_results(make_params({"vae": "VAE"}, **settings), runs.root, runs.root)
     text = (runs.root / "table.md").read_text(encoding="utf-8")
@@ -179,7 +179,7 @@ def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None
     assert "2 training, 1 validation and 2 test sentences, 3 word types" in text
     assert "the first 1 of 2 test sentences" in text
     assert "judge.hidden 64 (1150), judge.epochs 2 (20)" in text
-    assert "evaluation.samples 500 (46000)" in text
+    assert "evaluation.samples 43500 (46000)" in text
     assert "evaluation.likelihood_sentences 1 (all)" in text
     assert "dictionary is the corpus vocabulary" in text
     assert "nll_published" not in text  # no energy-based row

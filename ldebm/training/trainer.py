@@ -209,13 +209,17 @@ class Trainer:
             "policy": self.policy.state(),
             "rng": self.rng.bit_generator.state,
         }
-        checkpoint.save(self.context.checkpoints / "checkpoint.safetensors", tensors, state)
+        path = self.context.checkpoints / "checkpoint.safetensors"
+        checkpoint.save(path, tensors, state, keep_previous=True)
 
     def _resume(self) -> None:
         path = self.context.checkpoints / "checkpoint.safetensors"
-        if not path.exists():
+        found = checkpoint.newest(path)
+        if found is None:
             return
-        tensors, state = checkpoint.load(path)
+        tensors, state = found
+        if state["progress"]["kept_step"] and checkpoint.newest(self.best_path) is None:
+            return  # the weights to keep cannot be had from elsewhere
         checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
         checkpoint.restore_optimiser(self.optimiser, checkpoint.under_prefix("optimiser", tensors))
         self._set_random_states(checkpoint.under_prefix("random", tensors))

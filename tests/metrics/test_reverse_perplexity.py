@@ -300,7 +300,8 @@ def test_a_stopped_and_resumed_judge_is_bitwise_the_uninterrupted_one(
         whole.best_epoch,
     )
     assert without_clock(resumed.history) == without_clock(whole.history)
-    assert [path.name for path in tmp_path.iterdir()] == ["judge.safetensors"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"judge.safetensors", "previous.judge.safetensors"}
 
 
 def test_a_finished_judge_is_only_scored_again(tmp_path: Path) -> None:
@@ -317,16 +318,19 @@ def test_the_checkpoint_is_plain_data(tmp_path: Path) -> None:
     assert plain["history"] == judgement.history
 
 
-def test_a_checkpoint_of_another_judge_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    judge(SMALL, work=tmp_path)
+def test_a_checkpoint_of_another_judge_is_refused_and_a_damaged_one_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = judge(SMALL, work=tmp_path)
     with pytest.raises(UserError, match=r"judge\.safetensors.*another judge"):
         judge(SMALL, work=tmp_path, seed=7)
     with pytest.raises(UserError, match="another judge"):
         judge(SMALL, work=tmp_path, count=61)
     path = tmp_path / "judge.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match="cannot be read"):
-        judge(SMALL, work=tmp_path)
+    again = judge(SMALL, work=tmp_path)
+    assert f"{path}: damaged, set aside" in capsys.readouterr().err
+    assert (again.perplexity, again.best_epoch) == (whole.perplexity, whole.best_epoch)
 
 
 def test_the_seed_decides() -> None:

@@ -87,6 +87,31 @@ def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(small, key, tmp
     assert parts == whole
 
 
+@pytest.mark.parametrize("damaged", ["checkpoint.safetensors", "best.safetensors"])
+def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
+    small, tmp_path, monkeypatch, capsys, damaged
+):
+    whole = run(small, "vae", tmp_path, "whole")
+    step = Trainer._step
+
+    def stopping(self):
+        if self.progress.step == 25:  # validated, and so saved, at 10 and 20
+            raise KilledError
+        step(self)
+
+    monkeypatch.setattr(Trainer, "_step", stopping)
+    with pytest.raises(KilledError):
+        run(small, "vae", tmp_path, "parts")
+    path = tmp_path / "parts/work" / damaged
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 16
+    path.write_bytes(content)
+    monkeypatch.setattr(Trainer, "_step", step)
+    capsys.readouterr()
+    assert run(small, "vae", tmp_path, "parts") == whole
+    assert f"{path}: damaged, set aside as {damaged}.damaged" in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path):
     assert run(small, "svebm", tmp_path, "one") == run(small, "svebm", tmp_path, "two")
     settings = small[0]

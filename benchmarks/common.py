@@ -157,7 +157,7 @@ class Bench:
         tokens = sum(int(batches[place].sum()) for place in chosen)
 
         def run() -> Done:
-            trainer.sums = {}
+            trainer.recent = []
             for place in chosen:
                 trainer.progress.position = int(place)
                 trainer._step()

@@ -9,6 +9,7 @@ import torch
 from ldebm import build
 from ldebm.context import Context
 from ldebm.data.files import write_json
+from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.provenance import git_commit, package_versions
 from ldebm.training.console import Console
@@ -28,6 +29,7 @@ def train(context: Context) -> None:
 
     trainer.run(report)
     console.close()
+    checkpoint.load(trainer.best_path)  # damaged weights would be taken for a result
     shutil.copyfile(trainer.best_path, context.out / "model.safetensors")
     _write_history(context.out / "history.csv", trainer.progress.history)
     _write_record(context, trainer)

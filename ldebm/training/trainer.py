@@ -43,7 +43,7 @@ class Trainer:
         self.rng = np.random.default_rng(context.seed)
         self.progress = Progress()
         self.plan: EpochPlan | None = None
-        self.sums: dict[str, list[Tensor]] = {}
+        self.recent: list[dict[str, Tensor]] = []  # of each step since the last row
         self._clock = time.perf_counter()
 
     @property
@@ -71,7 +71,10 @@ class Trainer:
             self._step()
             ended = self.progress.position >= self.steps_per_epoch
             due = self.policy.due(self.progress.step, ended)
-            if due or self.progress.step % LOG_EVERY == 0:
+            logged = due or self.progress.step % LOG_EVERY == 0
+            if logged or ended:
+                self._check_finite()
+            if logged:
                 report(self._log(self._validate() if due else {}))
                 if due or time.perf_counter() - saved > CHECKPOINT_EVERY:
                     self._save()
@@ -88,7 +91,8 @@ class Trainer:
         loss = self.model.loss(batch, self.progress.step, self.total_steps, self.generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
-        self._accumulate(loss.terms | {"loss": loss.total.detach()} | self._clip())
+        # kept on the device until they are logged, so that no step waits for them
+        self.recent.append(loss.terms | {"loss": loss.total.detach()} | self._clip())
         self._set_learning_rates()
         self.optimiser.step()
         self.progress.step += 1
@@ -137,19 +141,33 @@ class Trainer:
         for name, group in zip(self.groups, self.optimiser.param_groups, strict=True):
             group["lr"] = self.training.learning_rate[name] * self.policy.learning_rate_factor
 
-    def _accumulate(self, values: dict[str, Tensor]) -> None:
-        """Keep a step's values on the device until they are logged, so that no step waits for them."""
-        for name, value in values.items():
-            self.sums.setdefault(name, []).append(value)
+    def _check_finite(self) -> None:
+        """Wait for the device and look at every step since the last row.
+
+        Raises:
+            UserError: a loss is not finite; names the first step and term that was not.
+        """
+        losses = [values["loss"] for values in self.recent]
+        if not losses or torch.stack(losses).isfinite().all():
+            return
+        first = self.progress.step - len(self.recent) + 1
+        for step, values in enumerate(self.recent, first):
+            for term, value in values.items():
+                if not value.isfinite():
+                    raise self._diverged(step, term, value.item())
+
+    def _diverged(self, step: int, term: str, value: float) -> UserError:
+        return UserError(
+            f"{self.context.key} seed {self.context.seed}: training diverged at step {step}, "
+            f"where {term} is {value}; lower models.{self.context.key}.training.learning_rate"
+        )
 
     def _log(self, validation: Entry) -> Entry:
         """A row of the history: means since the last one, rates, speed, and a validation's results."""
-        means = {name: torch.stack(values).mean().item() for name, values in self.sums.items()}
-        if not math.isfinite(means.get("loss", 0.0)):
-            raise UserError(
-                f"training diverged at step {self.progress.step}: the loss is {means['loss']}; lower training.learning_rate"
-            )
-        self.sums = {}
+        names = dict.fromkeys(name for values in self.recent for name in values)
+        recent = {name: [one[name] for one in self.recent if name in one] for name in names}
+        means = {name: torch.stack(values).mean().item() for name, values in recent.items()}
+        self.recent = []
         seconds = time.perf_counter() - self._clock
         self._clock = time.perf_counter()
         rates = {
@@ -179,9 +197,7 @@ class Trainer:
         )
         row = {"valid_loss": losses.double().mean().item()}
         if not math.isfinite(row["valid_loss"]):
-            raise UserError(
-                f"training diverged at step {self.progress.step}: the validation loss is {row['valid_loss']}; lower training.learning_rate"
-            )
+            raise self._diverged(self.progress.step, "valid_loss", row["valid_loss"])
         if getattr(self.training, "select", None) == "valid_bleu":
             row["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
         verdict = self.policy.observe(

@@ -18,6 +18,7 @@ from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training import trainer as trainer_module
+from ldebm.training.console import Console
 from ldebm.training.loop import train
 from ldebm.training.trainer import Trainer
 
@@ -112,6 +113,22 @@ def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
     assert f"{path}: damaged, set aside as {damaged}.damaged" in capsys.readouterr().err
 
 
+def test_weights_that_were_damaged_after_the_last_step_are_no_result(small, tmp_path, monkeypatch):
+    def damage(self: Trainer) -> None:
+        path = self.best_path
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    monkeypatch.setattr(Console, "close", lambda console: damage(trainers[0]))
+    trainers: list[Trainer] = []
+    start = Trainer.run
+    monkeypatch.setattr(
+        Trainer, "run", lambda self, report: (trainers.append(self), start(self, report))
+    )
+    with pytest.raises(UserError, match=r"best.safetensors: damaged.*run again"):
+        run(small, "vae", tmp_path, "run")
+    assert not (tmp_path / "run/out/model.safetensors").exists()
+
+
 def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path):
     assert run(small, "svebm", tmp_path, "one") == run(small, "svebm", tmp_path, "two")
     settings = small[0]
@@ -172,10 +189,36 @@ def test_posterior_modes_come_in_the_order_of_the_split(small):
         np.testing.assert_allclose(modes[index], one.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_divergence_is_said_plainly(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer_module, "LOG_EVERY", 1)
-    monkeypatch.setattr(
-        Trainer, "_accumulate", lambda self, values: self.sums.update(loss=[torch.tensor(math.nan)])
-    )
-    with pytest.raises(UserError, match=r"diverged at step 1.*learning_rate"):
+def breaking(monkeypatch: pytest.MonkeyPatch, at: int, gradient: bool = False) -> list[int]:
+    """Make weights, or a gradient of the step, infinite or no number after `at` steps; the steps done."""
+    step, done = Trainer._step, []
+
+    def stepping(self: Trainer) -> None:
+        weight = self.model.decoder.embedding.weight
+        if self.progress.step == at and gradient:
+            weight.register_hook(lambda grad: torch.full_like(grad, math.inf))
+        elif self.progress.step == at:
+            weight.data.fill_(math.nan)
+        step(self)
+        done.append(self.progress.step)
+
+    monkeypatch.setattr(Trainer, "_step", stepping)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("at", "gradient", "term", "noticed"),
+    [
+        (6, False, "step 7, where reconstruction is nan", 10),  # the next validation
+        (17, False, "step 18, where reconstruction is nan", 19),  # the end of the epoch
+        (4, True, "step 5, where gradient_norm_sentence is (inf|nan)", 10),
+        (9, True, "step 10, where gradient_norm_sentence is (inf|nan)|valid_loss is nan", 10),
+    ],
+)
+def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
+    small, tmp_path, monkeypatch, at, gradient, term, noticed
+):
+    done = breaking(monkeypatch, at, gradient)
+    with pytest.raises(UserError, match=rf"^vae seed 1: .*diverged at {term}.*vae.*learning_rate"):
         run(small, "vae", tmp_path, "run")
+    assert done[-1] == noticed

@@ -44,6 +44,7 @@ from ldebm.metrics.reverse_perplexity import batchify, learn, stream
 from ldebm.metrics.reverse_perplexity import start as start_judge
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.runtime import checkpoint
+from ldebm.runtime import device as devices
 
 Run = Callable[[], Done]
 SAMPLES = 46_000  # that a model is judged by
@@ -158,7 +159,8 @@ def generating(bench: Bench) -> SentenceModel:
 def judge(bench: Bench) -> Run:
     """Training steps of the judge; a sequence of `judge.bptt` words in every column is the unit."""
     settings = bench.params.judge.model_dump(exclude={"seed", "train_sentences", "valid_sentences"})
-    settings = JudgeSettings(**{**settings, "precision": bench.options["precision"]})
+    precision = devices.precision(bench.options["precision"], bench.device.type)
+    settings = JudgeSettings(**{**settings, "precision": precision})  # there is no emulated LSTM
     started = start_judge(
         len(bench.corpus.vocabulary), settings, bench.params.judge.seed, bench.device
     )

@@ -53,4 +53,4 @@ class Context:
     @cached_property
     def precision(self) -> str:
         """The arithmetic of encoder and decoder that the device really has."""
-        return devices.precision(self.params.run.precision, self.device)
+        return devices.precision(self.params.run.precision, self.device.type)

@@ -9,7 +9,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ldebm.errors import UserError
 from ldebm.metrics import JudgeSettings
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
 from ldebm.runtime import checkpoint
+from ldebm.runtime import device as devices
 from ldebm.runtime.checkpoint import under_prefix, with_prefix
 
 Sentences = Sequence[NDArray[Any]]
@@ -92,6 +93,8 @@ def reverse_perplexity(
         True
     )  # saturated softmaxes make denormal gradients, which are many times slower
     device = torch.device(device)
+    precision = devices.precision(settings.precision, device.type)
+    settings = replace(settings, precision=precision)
     texts = {
         "training": (train, settings.batch),
         "validation": (valid, settings.valid_batch),

@@ -1,50 +1,107 @@
-"""The device work is done on, and the arithmetic it has."""
+"""The device that work is done on, and the arithmetic it has.
+
+Imports torch only where torch itself must be asked: steps read the precision without it.
+"""
 
 import os
 import sys
-
-import torch
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ldebm.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose(name: str) -> torch.device:
-    """`auto` takes CUDA where there is a GPU, else the CPU. Raises UserError if `cuda` is asked for in vain."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "run.device: cuda is asked for, but this machine has no CUDA device; use auto or cpu"
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+CPU_INFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # of Intel's, AMD's and ARM's processors
+ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # what oneDNN may use, either name
+WITHOUT_BFLOAT16 = {
+    "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI",
+}  # fmt: skip
 
 
-def prepare(device: torch.device) -> None:
-    """Settings of the process that change speed, not results: no denormal numbers (they make float32 logits many times slower), threads as told."""
+def kind(name: str) -> str:
+    """`cpu` or `cuda`: what `run.device` means on this machine; `auto` takes CUDA if there is a GPU.
+
+    Raises:
+        UserError: `cuda` is asked for in vain.
+    """
+    if name == "cpu" or not _has_cuda():
+        if name == "cuda":
+            raise UserError(
+                "run.device: cuda is asked for, but this machine has no CUDA device; use auto or cpu"
+            )
+        return "cpu"
+    return "cuda"
+
+
+def choose(name: str) -> "torch.device":
+    """The device of `kind`."""
+    import torch
+
+    return torch.device(kind(name))
+
+
+def prepare(device: "torch.device") -> None:
+    """Settings of the process that change speed, not results: threads as told, no denormal numbers.
+
+    Denormal numbers make float32 logits many times slower.
+    """
+    import torch
+
     torch.set_flush_denormal(True)
     if device.type == "cpu" and (threads := os.environ.get("OMP_NUM_THREADS")):
         torch.set_num_threads(int(threads))
 
 
-def precision(asked: str, device: torch.device) -> str:
-    """`bfloat16` if it is asked for and the device computes in it, else `float32`; emulated, it is several times slower than float32."""
-    if asked == "bfloat16" and not has_bfloat16(device):
+def precision(asked: str, kind: str) -> Literal["float32", "bfloat16"]:
+    """`bfloat16` if it is asked for and the kind of device computes in it, else `float32`.
+
+    Emulated, bfloat16 is several times slower than float32, and oneDNN has no recurrent layer in it.
+    """
+    if asked == "bfloat16":
+        if has_bfloat16(kind):
+            return "bfloat16"
         print(
-            "run.precision: this device only emulates bfloat16, which is slower; float32 is used",
+            "precision: this device only emulates bfloat16, which is slower; float32 is used",
             file=sys.stderr,
         )
-        return "float32"
-    return asked
+    return "float32"
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices have instructions of their own (AMX or AVX-512 BF16, ARM's BF16, or a GPU's)."""
-    if device.type == "cuda":
+def has_bfloat16(kind: str) -> bool:
+    """Whether products of bfloat16 matrices have instructions of their own that may be used."""
+    if kind == "cuda":
+        import torch
+
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    limits = {os.environ.get(name, "").upper() for name in ISA_LIMITS}
+    return not limits & WITHOUT_BFLOAT16 and bool(processor_flags() & BFLOAT16_FLAGS)
 
 
-def describe(device: torch.device) -> str:
+def processor_flags() -> set[str]:
+    """What the processor says it can do, from the kernel where that tells, else from torch."""
+    if CPU_INFO.exists():
+        return set(CPU_INFO.read_text().split())
+    import torch
+
+    return {name for name, has in torch.cpu.get_capabilities().items() if has}
+
+
+def describe(device: "torch.device") -> str:
     """The device as it stands in the table."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _has_cuda() -> bool:
+    if version("torch").endswith("+cpu"):  # spares the seconds that importing it takes
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -27,6 +27,7 @@ from ldebm.metrics.reverse_perplexity import (
     stream,
     weights_to_score,
 )
+from ldebm.runtime import device as devices
 
 EOS = 2
 VOCABULARY = 6
@@ -361,8 +362,16 @@ def test_bfloat16_trains_to_nearly_the_same_score() -> None:
     exact, rounded = (
         judge(replace(SMALL, precision=p)).perplexity for p in ("float32", "bfloat16")
     )
-    assert rounded != exact
+    assert (rounded != exact) == devices.has_bfloat16("cpu")  # emulated, it is not used
     assert rounded == pytest.approx(exact, rel=0.05)
+
+
+def test_without_bfloat16_instructions_the_judge_computes_and_signs_in_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "processor_flags", set)
+    asked, plain = judge(replace(SMALL, precision="bfloat16")), judge(SMALL)
+    assert (asked.perplexity, asked.signature) == (plain.perplexity, plain.signature)
 
 
 def test_a_text_too_short_for_its_batch_is_refused() -> None:

@@ -1,39 +1,108 @@
+"""One place decides the arithmetic, and it agrees with the kernel and with oneDNN."""
+
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from ldebm.errors import UserError
 from ldebm.runtime import device as devices
 
-CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def capabilities(monkeypatch):
+def flags(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """What the processor is made to say of itself."""
-    said = {"avx512_f": True, "amx_bf16": False}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: said)
+    for name in devices.ISA_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    said = {"avx2", "avx512f"}
+    monkeypatch.setattr(devices, "processor_flags", lambda: said)
     return said
 
 
-def test_bfloat16_that_would_be_emulated_becomes_float32(capabilities, capsys):
-    assert devices.precision("bfloat16", CPU) == "float32"
+def test_bfloat16_that_would_be_emulated_becomes_float32(
+    flags: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert devices.precision("bfloat16", "cpu") == "float32"
     assert capsys.readouterr().err == (
-        "run.precision: this device only emulates bfloat16, which is slower; float32 is used\n"
+        "precision: this device only emulates bfloat16, which is slower; float32 is used\n"
     )
 
 
 @pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16", "bf16"])
-def test_bfloat16_is_used_where_the_processor_has_it(capabilities, instructions, capsys):
-    capabilities[instructions] = True
-    assert devices.precision("bfloat16", CPU) == "bfloat16"
-    assert devices.precision("float32", CPU) == "float32"
+def test_bfloat16_is_used_where_the_processor_has_it(
+    flags: set[str], instructions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags.add(instructions)
+    assert devices.precision("bfloat16", "cpu") == "bfloat16"
+    assert devices.precision("float32", "cpu") == "float32"
     assert not capsys.readouterr().err
 
 
-def test_what_is_known_of_the_processor_is_what_the_kernel_says():
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text().split() if info.exists() else []
-    if "avx" not in flags:
-        pytest.skip("the kernel does not list the flags of this processor")
-    assert devices.has_bfloat16(CPU) == bool({"amx_bf16", "avx512_bf16"} & set(flags))
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+@pytest.mark.parametrize(
+    ("limit", "has"),
+    [("AVX2", False), ("avx512_core", False), ("AVX512_CORE_BF16", True), ("DEFAULT", True)],
+)
+def test_instructions_that_may_not_be_used_do_not_count(
+    flags: set[str], variable: str, limit: str, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags.add("avx512_bf16")
+    monkeypatch.setenv(variable, limit)
+    assert devices.has_bfloat16("cpu") is has
+
+
+def test_without_the_kernel_torch_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = devices.processor_flags() & {"amx_bf16", "avx512_bf16", "avx2"}
+    monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "absent")
+    assert devices.processor_flags() & {"amx_bf16", "avx512_bf16", "avx2"} == expected
+
+
+@pytest.mark.parametrize("limit", ["", "AVX2", "AVX512_CORE"])
+def test_what_is_used_is_what_onednn_can_compute(limit: str) -> None:
+    """In a process of its own: oneDNN reads its limit once.
+
+    It accepts emulated products too, so that it may say yes where we say no, but never the reverse.
+    """
+    program = (
+        "import sys; from ldebm.runtime.device import has_bfloat16, kind; print(has_bfloat16('cpu'));"
+        "kind('cpu'); print('torch' in sys.modules);"
+        "import torch; print(torch.ops.mkldnn._is_mkldnn_bf16_supported());"
+        "lstm = torch.nn.LSTM(16, 16).bfloat16(); x = torch.ones(2, 3, 16, dtype=torch.bfloat16);"
+        "has_bfloat16('cpu') and lstm(x)[0].sum().backward()"
+    )
+    environment = {name: value for name, value in os.environ.items() if "MAX_CPU_ISA" not in name}
+    if limit:
+        environment |= {"ONEDNN_MAX_CPU_ISA": limit}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    has, imported, accepted = (word == "True" for word in done.stdout.split())
+    assert not imported
+    assert accepted or not has
+    if limit:
+        assert not has
+
+
+def test_what_is_known_of_the_processor_is_what_torch_says() -> None:
+    capabilities = torch.cpu.get_capabilities()
+    for name in ("amx_bf16", "avx512_bf16"):
+        assert (name in devices.processor_flags()) == bool(capabilities.get(name))
+
+
+def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_has_cuda", lambda: False)
+    assert devices.choose("auto") == devices.choose("cpu") == torch.device("cpu")
+    with pytest.raises(UserError, match="no CUDA device"):
+        devices.choose("cuda")
+    monkeypatch.setattr(devices, "_has_cuda", lambda: True)
+    assert (devices.kind("auto"), devices.kind("cpu")) == ("cuda", "cpu")

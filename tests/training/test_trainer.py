@@ -16,6 +16,7 @@ from ldebm.data.corpus import tokenize
 from ldebm.data.grammar import write_corpus
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
+from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training import trainer as trainer_module
 from ldebm.training.console import Console
@@ -166,7 +167,7 @@ def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_sa
     small, tmp_path, monkeypatch
 ):
     settings, tokens = small
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(devices, "processor_flags", set)
     asked = settings.model_copy(
         update={"run": settings.run.model_copy(update={"precision": "bfloat16"})}
     )

@@ -39,7 +39,6 @@ from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import EOS, PAD
 from ldebm.evaluation.inference import reconstructions
 from ldebm.evaluation.likelihood import estimators
-from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import batchify, learn, stream
 from ldebm.metrics.reverse_perplexity import start as start_judge
 from ldebm.models.sentence import SentenceModel, sentence_generator
@@ -158,9 +157,9 @@ def generating(bench: Bench) -> SentenceModel:
 
 def judge(bench: Bench) -> Run:
     """Training steps of the judge; a sequence of `judge.bptt` words in every column is the unit."""
-    settings = bench.params.judge.model_dump(exclude={"seed", "train_sentences", "valid_sentences"})
     precision = devices.precision(bench.options["precision"], bench.device.type)
-    settings = JudgeSettings(**{**settings, "precision": precision})  # there is no emulated LSTM
+    # there is no emulated LSTM
+    settings = bench.params.judge.model_copy(update={"precision": precision})
     started = start_judge(
         len(bench.corpus.vocabulary), settings, bench.params.judge.seed, bench.device
     )

@@ -125,20 +125,23 @@ class RowConfig(Block, ABC):
 
 
 class Judge(Block):
-    """The language model that scores samples (reverse perplexity), named as in AWD-LSTM's code."""
+    """The language model that scores samples (reverse perplexity), named as in AWD-LSTM's code.
+
+    `precision` is that of its training; scores are always computed in float32.
+    """
 
     train_sentences: PositiveInt
     valid_sentences: PositiveInt
     embedding: PositiveInt
     hidden: PositiveInt
     layers: PositiveInt
-    dropout: Fraction
-    dropouth: Fraction
-    dropouti: Fraction
-    dropoute: Fraction
-    weight_drop: Fraction
-    alpha: float
-    beta: float
+    dropouti: Fraction  # on the embedded words
+    dropouth: Fraction  # between layers
+    dropout: Fraction  # on the last layer's output
+    dropoute: Fraction  # whole words of the embedding
+    weight_drop: Fraction  # on the hidden-to-hidden weights
+    alpha: float  # activation regularisation
+    beta: float  # temporal activation regularisation
     weight_decay: float
     clip: PositiveFloat
     batch: PositiveInt
@@ -146,6 +149,9 @@ class Judge(Block):
     bptt: PositiveInt
     epochs: PositiveInt
     nonmono: PositiveInt
+    valid_batch: PositiveInt = 10
+    test_batch: PositiveInt = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int
 
 
@@ -177,7 +183,7 @@ class Params(Block):
     data: Data
     sentence_model: SentenceSettings
     models: dict[str, SerializeAsAny[RowConfig]]
-    metrics: list[str] = []  # of a user's own, FILE.py:NAME
+    metrics: list[str] = []  # of a user's own, FILE.py:CLASS
     judge: Judge
     evaluation: Evaluation
     run: Run

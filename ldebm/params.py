@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ldebm import rows
+from ldebm import metrics, rows
 from ldebm.config import Params, RowConfig
 from ldebm.errors import UserError
 
@@ -144,6 +144,10 @@ def _check_together(params: Params, origin: str) -> None:
         raise UserError(
             f"{origin}: seeds: {params.seeds} names a seed twice; remove the repetition"
         )
+    try:
+        metrics.find(params.metrics)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from None
     judge, samples = params.judge, params.evaluation.samples
     if samples < (needed := judge.train_sentences + judge.valid_sentences):
         raise UserError(

@@ -7,7 +7,6 @@ from typing import Any
 from ldebm.context import Context
 from ldebm.data.files import read_lines, write_json
 from ldebm.data.vocabulary import EOS
-from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import Judgement, Sentences, reverse_perplexity
 
 
@@ -34,13 +33,12 @@ def _judgement(context: Context, samples: Path) -> Judgement:
         context.tracker.log_metrics(values, step=int(epoch["epoch"]))
 
     settings, corpus = context.params.judge, context.corpus
-    sizes = {"seed", "train_sentences", "valid_sentences"}
     return reverse_perplexity(
         *_sentences(context, samples),
         list(corpus.test),
         len(corpus.vocabulary),
         EOS,
-        JudgeSettings(**settings.model_dump(exclude=sizes)),
+        settings,
         settings.seed,
         context.device,
         context.checkpoints,

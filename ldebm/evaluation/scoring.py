@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ldebm import build
+from ldebm import build, metrics
 from ldebm.context import Context
 from ldebm.data.files import write_json
 from ldebm.evaluation.inference import posterior_modes, reconstructions, symbol_probs
-from ldebm.metrics.bleu import corpus_bleu
-from ldebm.metrics.word_kl import word_kl
+from ldebm.metrics.base import Texts
 from ldebm.models.sentence import SentenceModel
 
 
@@ -19,20 +18,19 @@ def evaluate(context: Context, weights: Path, samples: Path) -> None:
 
     Of a model with an encoder also reconstructions.txt and latents.npz.
     """
-    corpus, count = context.corpus, context.params.judge.train_sentences
-    lines = samples.read_text(encoding="utf-8").splitlines()[:count]
-    scores = {"wkl": word_kl(lines, corpus.texts(corpus.train)).score}
-    model = build.load(context, weights)
+    model, corpus, rebuilt = build.load(context, weights), context.corpus, None
     if model.encoder is not None:
-        texts = reconstructions(context, model, corpus.test)
-        (context.out / "reconstructions.txt").write_text(
-            "".join(f"{text}\n" for text in texts), encoding="utf-8"
-        )
-        references = list(corpus.texts(corpus.test, context.max_tokens))
-        scores["bleu"] = corpus_bleu(texts, references).score
+        rebuilt = reconstructions(context, model, corpus.test)
+        text = "".join(f"{line}\n" for line in rebuilt)
+        (context.out / "reconstructions.txt").write_text(text, encoding="utf-8")
         np.savez_compressed(context.out / "latents.npz", **_latents(context, model))
-    write_json(context.out / "scores.json", scores)
-    context.tracker.log_metrics(scores, step=0)
+    lines = samples.read_text(encoding="utf-8").splitlines()
+    drawn = lines[: context.params.judge.train_sentences]
+    texts = Texts(corpus, context.max_tokens, drawn, rebuilt)
+    scores = {one.key: one.compute(texts) for one in metrics.find(context.params.metrics)}
+    known = {key: score for key, score in scores.items() if score is not None}
+    write_json(context.out / "scores.json", known)
+    context.tracker.log_metrics(known, step=0)
 
 
 def _latents(context: Context, model: SentenceModel) -> dict[str, Any]:

@@ -1,39 +1,32 @@
-"""Metrics on plain data, each with a signature of how it was computed.
+"""The metrics, in the order of the table's columns; every reader of scores goes through `find`."""
 
-The judge's settings are here, where reading them does not import torch.
-"""
+import re
+from collections.abc import Sequence
 
-from dataclasses import dataclass
-from typing import Literal
+from ldebm.errors import UserError
+from ldebm.metrics.base import Metric
+from ldebm.metrics.bleu import Bleu
+from ldebm.metrics.nll import Nll, PublishedNll
+from ldebm.metrics.rppl import ReversePerplexity
+from ldebm.metrics.word_kl import WordKl
+from ldebm.outside import load_object
+
+METRICS: tuple[Metric, ...] = (ReversePerplexity(), Bleu(), WordKl(), Nll(), PublishedNll())
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
-    """Settings of the reverse-perplexity judge; the defaults are those of AWD-LSTM on Penn Treebank with batch 20.
+def find(outside: Sequence[str]) -> tuple[Metric, ...]:
+    """The metrics, and after them those of a user's own, each named `FILE.py:CLASS`.
 
-    Source: Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models", and its
-    code.
+    Raises:
+        UserError: one is no metric, or its key cannot be used.
     """
-
-    embedding: int = 400
-    hidden: int = 1150
-    layers: int = 3
-    dropouti: float = 0.4  # on the embedded words
-    dropouth: float = 0.25  # between layers
-    dropout: float = 0.4  # on the last layer's output
-    dropoute: float = 0.1  # whole words of the embedding
-    weight_drop: float = 0.5  # on the hidden-to-hidden weights
-    alpha: float = 2.0  # activation regularisation
-    beta: float = 1.0  # temporal activation regularisation
-    weight_decay: float = 1.2e-6
-    clip: float = 0.25
-    batch: int = 20
-    learning_rate: float = 30.0
-    bptt: int = 70
-    epochs: int = 20
-    nonmono: int = 5
-    valid_batch: int = 10
-    test_batch: int = 1
-    precision: Literal["float32", "bfloat16"] = (
-        "float32"  # of training; scores are always computed in float32
-    )
+    found = list(METRICS)
+    for name in outside:
+        one = load_object(name)
+        if not (isinstance(one, type) and issubclass(one, Metric)):
+            raise UserError(f"metrics: {name!r} is no subclass of ldebm.metrics.base.Metric")
+        key = getattr(one, "key", "")
+        if not re.fullmatch("[a-z][a-z0-9_]*", key) or key in {other.key for other in found}:
+            raise UserError(f"metrics: {name!r} has the key {key!r}; use a new one, of a-z, 0-9, _")
+        found.append(one())
+    return tuple(found)

@@ -3,25 +3,47 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sacrebleu.metrics.bleu import BLEU
-
 from ldebm.errors import UserError
+from ldebm.metrics.base import Metric, Texts
+
+
+class Bleu(Metric):
+    """BLEU-4 of reconstructions."""
+
+    key = published = "bleu"
+    heading, title, better = "BLEU", "BLEU (%)", "higher"
+    explanation = (
+        "**BLEU**: corpus BLEU-4 in percent of greedy reconstructions from the posterior mode, "
+        "against the cut test sentences."
+    )
+
+    def compute(self, texts: Texts) -> float | None:
+        """In percent."""
+        if texts.reconstructions is None:
+            return None
+        return corpus_bleu(texts.reconstructions, texts.references).score
+
+    def of_test_set(self, texts: Texts) -> float:
+        """Every text matches itself, also one without a four-gram."""
+        return 100.0
 
 
 @dataclass(frozen=True)
-class Bleu:
+class CorpusBleu:
     """Corpus BLEU-4 in percent, and sacrebleu's signature of how it was computed."""
 
     score: float
     signature: str
 
 
-def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Bleu:
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusBleu:
     """Corpus BLEU-4 of tokenised lines, equal to multi-bleu.perl (Papineni et al. 2002, "BLEU"; Post 2018, sacrebleu).
 
     hypotheses[i] answers references[i]; an empty hypothesis counts as an empty line: no n-grams, and a shorter corpus.
     Raises UserError when there is nothing to compare or the counts differ.
     """
+    from sacrebleu.metrics.bleu import BLEU
+
     if len(hypotheses) != len(references):
         raise UserError(
             f"BLEU needs one reference a hypothesis: got {len(hypotheses)} hypotheses and {len(references)} references"
@@ -31,4 +53,4 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Bleu:
     # force: the lines are tokenised on purpose, so sacrebleu need not warn that they look so
     metric = BLEU(tokenize="none", smooth_method="none", force=True)
     score = metric.corpus_score(hypotheses, [references]).score
-    return Bleu(score, str(metric.get_signature()))
+    return CorpusBleu(score, str(metric.get_signature()))

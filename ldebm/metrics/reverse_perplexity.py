@@ -9,7 +9,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from ldebm.config import Judge
 from ldebm.errors import UserError
-from ldebm.metrics import JudgeSettings
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
@@ -76,7 +76,7 @@ def reverse_perplexity(
     test: Sentences,
     vocabulary_size: int,
     eos: int,
-    settings: JudgeSettings,
+    settings: Judge,
     seed: int,
     device: str | torch.device = "cpu",
     work: Path | None = None,
@@ -94,7 +94,7 @@ def reverse_perplexity(
     )  # saturated softmaxes make denormal gradients, which are many times slower
     device = torch.device(device)
     precision = devices.precision(settings.precision, device.type)
-    settings = replace(settings, precision=precision)
+    settings = settings.model_copy(update={"precision": precision})
     texts = {
         "training": (train, settings.batch),
         "validation": (valid, settings.valid_batch),
@@ -151,9 +151,7 @@ def should_average(losses: Sequence[float], loss: float, nonmono: int) -> bool:
     return len(losses) > nonmono and loss > min(losses[: len(losses) - nonmono])
 
 
-def start(
-    vocabulary_size: int, settings: JudgeSettings, seed: int, device: torch.device
-) -> Training:
+def start(vocabulary_size: int, settings: Judge, seed: int, device: torch.device) -> Training:
     """Training before its first epoch."""
     generator = torch.Generator(device).manual_seed(seed)
     model = AwdLstm(
@@ -164,7 +162,7 @@ def start(
     return Training(model, sgd(model, settings), generator, np.random.default_rng(seed), {}, [])
 
 
-def sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
+def sgd(model: AwdLstm, settings: Judge) -> torch.optim.Optimizer:
     """Plain stochastic gradient descent."""
     return torch.optim.SGD(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -172,7 +170,7 @@ def sgd(model: AwdLstm, settings: JudgeSettings) -> torch.optim.Optimizer:
 
 
 def one_epoch(
-    training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: JudgeSettings
+    training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: Judge
 ) -> Epoch:
     """Trains over `train` (T, B), validates, keeps the best weights, switches the optimiser when due; the report."""
     began = time.perf_counter()
@@ -206,7 +204,7 @@ def one_epoch(
     return epoch
 
 
-def learn(training: Training, columns: Tensor, settings: JudgeSettings) -> tuple[float, int]:
+def learn(training: Training, columns: Tensor, settings: Judge) -> tuple[float, int]:
     """One pass over columns (T, B), the state carried along: mean loss in nats a word, and how many words."""
     model, optimiser, generator = training.model.train(), training.optimiser, training.generator
     state = model.initial_state(columns.shape[1])
@@ -320,12 +318,10 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
     return batchify(text, batch)
 
 
-def _signature(
-    settings: JudgeSettings, seed: int, vocabulary_size: int, sentences: list[int]
-) -> str:
+def _signature(settings: Judge, seed: int, vocabulary_size: int, sentences: list[int]) -> str:
     values = {
         "judge": "awd-lstm-2",  # 1: averaged by PyTorch's ASGD
-        **asdict(settings),
+        **settings.model_dump(exclude={"train_sentences", "valid_sentences", "seed"}),
         "vocabulary": vocabulary_size,
         "sentences": "/".join(map(str, sentences)),
     }

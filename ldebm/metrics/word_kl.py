@@ -6,10 +6,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ldebm.errors import UserError
+from ldebm.metrics.base import Metric, Texts
+
+
+class WordKl(Metric):
+    """Word KL of samples from the training text."""
+
+    key = published = "wkl"
+    heading, title, decimals = "wKL", "Word KL (nats)", 3
+    limit = ("wkl", "test set")
+    explanation = (
+        "**wKL**: divergence in nats of the word frequencies of samples from those of the training "
+        "set, both uncut; in the TEST SET row the test set stands for the samples."
+    )
+
+    def compute(self, texts: Texts) -> float:
+        """In nats."""
+        return word_kl(texts.samples, texts.train).score
 
 
 @dataclass(frozen=True)
-class WordKl:
+class Divergence:
     """KL(p || q) in nats, the share of p's mass on words unknown to q, and how both were computed."""
 
     score: float
@@ -17,7 +34,7 @@ class WordKl:
     signature: str
 
 
-def word_kl(samples: Iterable[str], reference: Iterable[str]) -> WordKl:
+def word_kl(samples: Iterable[str], reference: Iterable[str]) -> Divergence:
     """wKL = sum_w p(w) log(p(w) / q(w)) with p the word frequencies of `samples` and q those of `reference`.
 
     Both are tokenised lines without </s>. A word unknown to q loses its term but stays in p's denominator, so the
@@ -35,7 +52,7 @@ def word_kl(samples: Iterable[str], reference: Iterable[str]) -> WordKl:
         if word in q
     )
     unknown = sum(n for word, n in p.items() if word not in q) / p_total
-    return WordKl(
+    return Divergence(
         score, unknown, f"wkl|split:'s|unknown:no-term|words:{p_total}/{q_total}|unit:nats"
     )
 

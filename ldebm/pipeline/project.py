@@ -196,6 +196,7 @@ class Project:
             **self._model_slice(model, seed),
             "evaluation": settings,
             "judge": self.params.judge.model_dump(include={"train_sentences"}),
+            "metrics": self.params.metrics,
         }
         entries = [
             "ldebm.evaluation.scoring:evaluate",
@@ -252,7 +253,7 @@ class Project:
                     inputs[f"{kind}/{model}/seed{seed}"] = Input(path, made_by=f"{verb} {model}")
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.report.table import write_results
+            from ldebm.report.write import write_results
 
             write_results(self.params, self.root, out)
             with self._tracker("table", "table") as tracker:
@@ -263,7 +264,7 @@ class Project:
             mode="json", exclude={"run": {"device"}, "data": {"source"}}
         )
         return self._step(
-            "table", slice_, inputs, self.results, ["ldebm.report.table:write_results"], work
+            "table", slice_, inputs, self.results, ["ldebm.report.write:write_results"], work
         )
 
     def _context(

@@ -23,9 +23,9 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
+from ldebm.metrics.base import Metric
 from ldebm.report.interpretability import information
-from ldebm.report.results import ModelResult, Results, SeedRun
-from ldebm.report.table import Statistic, duration
+from ldebm.report.results import ModelResult, Results, SeedRun, duration
 
 Floats = NDArray[np.float64]
 
@@ -53,20 +53,11 @@ NO_TERMS = (
     "seconds",
 )
 NO_TERM_PREFIXES = ("valid_", "gradient_norm_", "learning_rate_")
-TITLES = {
-    "rppl": "Reverse perplexity",
-    "bleu": "BLEU (%)",
-    "wkl": "Word KL (nats)",
-    "nll": "NLL (nats a sentence)",
-}
-LOWER, HIGHER = "← lower is better", "higher is better →"
+DIRECTIONS = {"lower": "← lower is better", "higher": "higher is better →", None: ""}
+MARKERS = (("o", BLUE), ("s", PURPLE), ("^", ORANGE), ("v", BLACK))  # of metrics in one panel
+HOLLOW: Any = {"markerfacecolor": "none", "markeredgecolor": VERMILION, "markersize": 6}
 FEW_ROWS = 30  # of a history: its points are marked, as a line of one point is not seen
 LABEL_HEIGHT = 0.085  # of a line of small print, in heights of a panel
-LIMITS = {
-    "rppl": ("rppl_real_text", "real text"),
-    "wkl": ("wkl", "test set"),
-    "nll": ("nll", "source's entropy"),
-}
 
 
 def draw_figures(found: Results, folder: Path) -> None:
@@ -77,103 +68,82 @@ def draw_figures(found: Results, folder: Path) -> None:
 
 
 def metrics(found: Results) -> Figure:
-    """A panel a metric, a line a model: ours, the printed number, and what the test set or real text reaches."""
+    """A panel a metric, a line a model: ours, the printed number, and the TEST SET row's limit."""
     figure = Figure(
         figsize=(14, 1.7 + 0.3 * len(found.models)), layout=ConstrainedLayoutEngine(wspace=0.08)
     )
-    panels = figure.subplots(1, len(TITLES), sharey=True, squeeze=False)[0]
-    for axes, metric in zip(panels, TITLES, strict=True):
-        _metric_panel(axes, found, metric)
+    shared = _panels(found.metrics)
+    panels = figure.subplots(1, len(shared), sharey=True, squeeze=False)[0]
+    for axes, several in zip(panels, shared, strict=True):
+        _metric_panel(axes, found, several)
     panels[0].set_yticks(range(len(found.models)), [result.label for result in found.models])
     panels[0].set_ylim(len(found.models) - 0.4, -0.6)
-    several = any(len(result.runs) > 1 for result in found.models)
-    handles = [_key("o", BLUE, "ours, ± standard deviation over seeds" if several else "ours")]
-    if found.published:
-        handles.append(_key("D", "none", "printed in the paper"))
-    if found.energy_based:
-        handles.append(
-            _key("s", PURPLE, "ours, published estimator of energy-based priors: no bound")
-        )
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    figure.legend(handles=_legend(found, shared), loc="outside lower left", ncols=3)
     return figure
 
 
+def _panels(metrics: Sequence[Metric]) -> list[list[Metric]]:
+    """Metrics that share a printed column share a panel."""
+    shared: dict[str, list[Metric]] = {}
+    for one in metrics:
+        shared.setdefault(one.published or one.key, []).append(one)
+    return list(shared.values())
+
+
+def _legend(found: Results, panels: Sequence[Sequence[Metric]]) -> list[Line2D]:
+    spread = any(len(result.runs) > 1 for result in found.models)
+    handles = [_key("o", BLUE, "ours, ± standard deviation over seeds" if spread else "ours")]
+    if found.published:
+        handles.append(_key("D", "none", "printed in the paper"))
+    for several in panels:
+        for one, (marker, colour) in list(zip(several, MARKERS, strict=False))[1:]:
+            if one.key in found.scored:
+                handles.append(_key(marker, colour, f"ours, {one.title or one.heading or one.key}"))
+    return handles
+
+
 def _key(marker: str, face: str, label: str) -> Line2D:
-    edge = VERMILION if face == "none" else face
-    return Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker=marker,
-        markerfacecolor=face,
-        markeredgecolor=edge,
-        label=label,
-    )
+    colours: dict[str, Any] = HOLLOW if face == "none" else {"color": face}
+    return Line2D([], [], linestyle="none", marker=marker, label=label, **colours)
 
 
-def _metric_panel(axes: Axes, found: Results, metric: str) -> None:
-    axes.set_title(TITLES[metric], pad=18)
-    axes.set_xlabel(HIGHER if metric == "bleu" else LOWER, color=GREY)
+def _metric_panel(axes: Axes, found: Results, several: Sequence[Metric]) -> None:
+    first = several[0]
+    axes.set_title(first.title or first.heading or first.key, pad=18)
+    axes.set_xlabel(DIRECTIONS[first.better], color=GREY)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     for line, result in enumerate(found.models):
-        _metric_line(axes, line, result, metric, found.published.get(result.row, {}).get(metric))
-    limit, name = LIMITS.get(metric, ("", ""))
-    if limit in found.test_set:
-        axes.axvline(found.test_set[limit], color=GREEN, linewidth=1.2, zorder=1)
-        place: dict[str, Any] = {
-            "transform": axes.get_xaxis_transform(),
-            "va": "bottom",
-            "ha": "center",
-        }
-        axes.text(found.test_set[limit], 1.01, name, color=GREEN, fontsize=SMALL, **place)
-    _set_scale(axes, metric)
+        for number in found.printed(result).keys() & {one.key for one in several}:
+            axes.plot(found.printed(result)[number], line, "D", zorder=3, **HOLLOW)
+        _metric_line(axes, line, result, several)
+    name, label = first.limit or ("", "")
+    if name in found.test_set:
+        axes.axvline(found.test_set[name], color=GREEN, linewidth=1.2, zorder=1)
+        place: dict[str, Any] = {"va": "bottom", "ha": "center", "fontsize": SMALL}
+        where = axes.get_xaxis_transform()
+        axes.text(found.test_set[name], 1.01, label, color=GREEN, transform=where, **place)
+    _set_scale(axes, first.logarithmic)
 
 
-def _metric_line(
-    axes: Axes, line: int, result: ModelResult, metric: str, printed: float | None
-) -> None:
-    """Our value with its spread, the printed one, and for NLL the published estimator's; our numbers at the right."""
-    if printed is not None:
-        axes.plot(
-            printed,
-            line,
-            "D",
-            markerfacecolor="none",
-            markeredgecolor=VERMILION,
-            markersize=6,
-            zorder=3,
-        )
-    column: dict[str, Any] = {
-        "transform": axes.get_yaxis_transform(),
-        "va": "center",
-        "ha": "right",
-    }
-    estimators = [
-        (metric, "o", BLUE),
-        *([("nll_published", "s", PURPLE)] if metric == "nll" else []),
-    ]
-    for place, (name, marker, colour) in enumerate(estimators):
-        if statistic := Statistic.of(result.values(name)):
-            axes.errorbar(
-                statistic.mean,
-                line,
-                xerr=statistic.sd,
-                fmt=marker,
-                color=colour,
-                markersize=5.5,
-                zorder=4,
-            )
-            decimals = 3 if metric == "wkl" else int(statistic.mean < 1000)
-            text = f"{statistic.mean:.{decimals}f}"
-            axes.text(1.15 + 0.17 * place, line, text, color=colour, fontsize=SMALL, **column)
+def _metric_line(axes: Axes, line: int, result: ModelResult, several: Sequence[Metric]) -> None:
+    """Our values with their spread over seeds, and as numbers at the right."""
+    column: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+    for place, (one, (marker, colour)) in enumerate(zip(several, MARKERS, strict=False)):
+        if statistic := result.statistic(one.key):
+            mean, spread = statistic.mean, statistic.sd
+            style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 5.5, "zorder": 4}
+            axes.errorbar(mean, line, xerr=spread, **style)
+            text = f"{mean:.{one.decimals if one.decimals > 2 else int(mean < 1000)}f}"
+            x = 1.15 + 0.17 * place
+            axes.text(x, line, text, color=colour, fontsize=SMALL, ha="right", **column)
 
 
-def _set_scale(axes: Axes, metric: str) -> None:
-    """Linear with some air, but logarithmic for perplexities far apart."""
+def _set_scale(axes: Axes, logarithmic: bool) -> None:
+    """Linear with some air, but logarithmic where that is allowed and values are far apart."""
     low, high = axes.dataLim.intervalx
-    if metric == "rppl" and low > 0 and high > 3 * low:
+    if logarithmic and low > 0 and high > 3 * low:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -203,7 +173,7 @@ def curves(found: Results) -> Figure:
 
 def _training(result: ModelResult, kept: Sequence[float]) -> str:
     """How long a run took, and the validation loss of the weights it kept; means over seeds."""
-    time = duration(statistics.fmean(run.record["seconds"] for run in result.runs))
+    time = duration(result.mean("seconds"))
     time += " a seed" if len(result.runs) > 1 else ""
     return f"{time}, kept at {statistics.fmean(kept):.1f}" if kept else time
 

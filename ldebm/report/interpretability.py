@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
 
-from ldebm.data.corpus import Corpus
 from ldebm.errors import UserError
 from ldebm.report.results import ModelResult, Results, SeedRun
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[Any]
-Row = dict[str, Any]
+Cells = dict[str, Any]
 Attributes = dict[str, dict[str, Array]]  # split -> attribute -> its value for every sentence
 SENTENCES_SHOWN = 3
 VARIABLES_SHOWN = 3
@@ -42,14 +40,18 @@ def write(results: Results, root: Path, folder: Path) -> None:
         "",
         _table(frame),
         "",
-        page(results, Corpus.open(root / "data/tokens")),
+        page(results),
     ]
     (folder / "interpretability.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 def information(probs: Array) -> Array:
-    """I(x; y) of each variable in nats, H(mean_x p(y|x)) - mean_x H(p(y|x)): `probs` (N, M, K) -> (M,)."""
-    return np.asarray(entr(probs.mean(0)).sum(-1) - entr(probs).sum(-1).mean(0))
+    """I(x; y) of each variable in nats: `probs` (N, M, K) -> (M,)."""
+    import torch
+
+    from ldebm.models.posteriors import mutual_information
+
+    return np.asarray(mutual_information(torch.from_numpy(probs)))
 
 
 def read_attributes(raw: Path) -> Attributes:
@@ -59,7 +61,7 @@ def read_attributes(raw: Path) -> Attributes:
     return {split: _columns(raw / f"{split}.attributes.csv") for split in ("valid", "test")}
 
 
-def rows(results: Results, attributes: Attributes) -> list[Row]:
+def rows(results: Results, attributes: Attributes) -> list[Cells]:
     """One row for each model and seed that has symbols or a code.
 
     `information` is summed over the variables. For each attribute the variable is the one of the highest V-measure on the validation split; homogeneity,
@@ -68,12 +70,9 @@ def rows(results: Results, attributes: Attributes) -> list[Row]:
     return [_row(result, run, attributes) for result, run in _with_symbols(results)]
 
 
-def page(results: Results, corpus: Corpus) -> str:
+def page(results: Results) -> str:
     """Markdown: for every value of the most informative variables, its share and the test sentences it is surest of."""
-    texts = [
-        " ".join(corpus.vocabulary.words[i] for i in corpus.test[index])
-        for index in range(len(corpus.test))
-    ]
+    texts = list(results.corpus.texts(results.corpus.test))
     parts = ["## The sentences nearest to each symbol", ""]
     for result, run in _with_symbols(results):
         if run is result.runs[0]:
@@ -121,10 +120,10 @@ def _columns(path: Path) -> dict[str, Array]:
     }
 
 
-def _row(result: ModelResult, run: SeedRun, attributes: Attributes) -> Row:
+def _row(result: ModelResult, run: SeedRun, attributes: Attributes) -> Cells:
     probs, valid = run.latents["probs"], run.latents["valid_probs"]
     codes, valid_codes = probs.argmax(2), valid.argmax(2)
-    row: Row = {"row": result.row, "model": result.model, "seed": run.seed}
+    row: Cells = {"row": result.row, "model": result.model, "seed": run.seed}
     row |= {"variables": probs.shape[1], "values": probs.shape[2]}
     row["values_used"] = round(float(np.mean([len(np.unique(column)) for column in codes.T])), 2)
     row["information"] = round(float(information(probs).sum()), 4)
@@ -133,7 +132,7 @@ def _row(result: ModelResult, run: SeedRun, attributes: Attributes) -> Row:
     return row
 
 
-def _match(name: str, codes: Array, valid_codes: Array, attributes: Attributes) -> Row:
+def _match(name: str, codes: Array, valid_codes: Array, attributes: Attributes) -> Cells:
     from sklearn.metrics import homogeneity_completeness_v_measure, v_measure_score
 
     on_valid = [v_measure_score(attributes["valid"][name], column) for column in valid_codes.T]

@@ -3,8 +3,9 @@
 import csv
 import json
 import math
+import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -14,16 +15,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ldebm import metrics
 from ldebm.config import Params
 from ldebm.data.corpus import Corpus, Split
-from ldebm.data.vocabulary import Vocabulary
 from ldebm.errors import UserError
-from ldebm.metrics.word_kl import word_kl
+from ldebm.metrics.base import Metric, Texts
 
 TEST_SET = "TEST SET"
-METRICS = ("rppl", "bleu", "wkl", "nll", "nll_published")
-REAL_TEXT = "real"  # the judgement of real training sentences
 Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean over seeds and sample standard deviation (None for a single seed)."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Statistic | None":
+        """None where there is no value."""
+        if not values:
+            return None
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+    def text(self, decimals: int) -> str:
+        """`mean ± sd`, or the mean alone."""
+        spread = "" if self.sd is None else f" ± {self.sd:.{decimals}f}"
+        return f"{self.mean:.{decimals}f}{spread}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,48 +76,51 @@ class ModelResult:
     label: str
     runs: tuple[SeedRun, ...]
 
-    def values(self, metric: str) -> list[float]:
-        """A metric's value of every seed that has one."""
-        return [run.scores[metric] for run in self.runs if metric in run.scores]
+    def statistic(self, metric: str) -> Statistic | None:
+        """Over the seeds that have a value of the metric; None where none has."""
+        return Statistic.of([run.scores[metric] for run in self.runs if metric in run.scores])
 
-
-@dataclass(frozen=True)
-class CorpusFacts:
-    """Sentences in each split, and word types without <pad>, <s> and </s>."""
-
-    train: int
-    valid: int
-    test: int
-    types: int
+    def mean(self, name: str) -> float:
+        """Over the seeds, of a number in the record of the run."""
+        return statistics.fmean(run.record[name] for run in self.runs)
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
     """All rows in the order of the table; `published` has the printed numbers by row, if they compare."""
 
-    corpus: CorpusFacts
+    corpus: Corpus
+    metrics: tuple[Metric, ...]
     test_set: Scores
     models: tuple[ModelResult, ...]
     published: Mapping[str, Scores]
 
     @cached_property
-    def energy_based(self) -> frozenset[str]:
-        """Keys of the models that the published estimator of energy-based priors scored."""
-        return frozenset(result.model for result in self.models if result.values("nll_published"))
+    def scored(self) -> frozenset[str]:
+        """Keys of the metrics that any model has a value of."""
+        keys = (one.key for one in self.metrics)
+        return frozenset(key for key in keys if any(one.statistic(key) for one in self.models))
+
+    def printed(self, result: ModelResult) -> Scores:
+        """The printed numbers of a row by metric: of several with one column, the last scored."""
+        numbers: Scores = {}
+        for column, number in self.published.get(result.row, {}).items():
+            keys = [one.key for one in self.metrics if one.published == column]
+            numbers[([key for key in keys if result.statistic(key)] or keys)[-1]] = number
+        return numbers
 
 
 def read_results(params: Params, root: Path) -> Results:
     """Everything the report shows of the models in `params`.
 
-    Raises UserError naming a file that is missing, and the command that makes it.
+    Raises:
+        UserError: a file is missing; names it, and the command that makes it.
     """
     corpus = Corpus.open(root / "data" / "tokens")
-    facts = CorpusFacts(
-        len(corpus.train), len(corpus.valid), len(corpus.test), len(corpus.vocabulary) - 3
-    )
     models = tuple(_read_model(params, root, key, label) for key, label in _labels(params).items())
     printed = published_table() if params.data.corpus == "ptb" else {}
-    return Results(facts, _test_set(params, root, corpus), models, printed)
+    shown = metrics.find(params.metrics)
+    return Results(corpus, shown, _test_set(params, root, corpus, shown), models, printed)
 
 
 def published_table() -> dict[str, Scores]:
@@ -123,19 +153,15 @@ def _read_model(params: Params, root: Path, model: str, label: str) -> ModelResu
 
 
 def _read_run(root: Path, model: str, seed: int) -> SeedRun:
-    trained, evaluated = (
-        run_folder(root, "models", model, seed),
-        run_folder(root, "evaluations", model, seed),
-    )
+    trained = run_folder(root, "models", model, seed)
     record = _read_json(trained / "run.json", "train", model, seed)
     history = _read_history(trained / "history.csv", model, seed)
-    judged = _read_json(
-        run_folder(root, "judgements", model, seed) / "scores.json", "judge", model, seed
-    )
-    scores = _read_json(evaluated / "scores.json", "evaluate", model, seed)
-    return SeedRun(
-        seed, _finite(judged | scores), record, history, _read_latents(evaluated / "latents.npz")
-    )
+    scores: Scores = {}
+    for kind, verb in (("judgements", "judge"), ("evaluations", "evaluate")):
+        path = run_folder(root, kind, model, seed) / "scores.json"
+        scores |= _finite(_read_json(path, verb, model, seed))
+    latents = _read_latents(run_folder(root, "evaluations", model, seed) / "latents.npz")
+    return SeedRun(seed, scores, record, history, latents)
 
 
 def _read_json(path: Path, verb: str, model: str, seed: int) -> dict[str, Any]:
@@ -190,19 +216,14 @@ def _finite(values: Mapping[str, Any]) -> Scores:
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _test_set(params: Params, root: Path, corpus: Corpus) -> Scores:
-    """What the metrics say of the test set itself: the best a model can hope for."""
-    text, reference = (_lines(split, corpus.vocabulary) for split in (corpus.test, corpus.train))
-    judged = _finite(
-        _read_json(
-            run_folder(root, "judgements", REAL_TEXT, 1) / "scores.json", "judge", REAL_TEXT, 1
-        )
-    )
-    scores = {"bleu": 100.0, "wkl": word_kl(text, reference).score}
-    if "rppl" in judged:
-        scores["rppl_real_text"] = judged["rppl"]
-    exact = _source_nll(params, root, corpus.test)
-    return scores if exact is None else scores | {"nll": exact}
+def _test_set(params: Params, root: Path, corpus: Corpus, shown: Sequence[Metric]) -> Scores:
+    """What the metrics say of the test set itself, of a judge of real text, and of the source."""
+    texts = Texts.of_test_set(corpus, params.sentence_model.max_tokens)
+    values = {one.key: one.of_test_set(texts) for one in shown}
+    path = run_folder(root, "judgements", "real", 1) / "scores.json"
+    values["rppl_real_text"] = _finite(_read_json(path, "judge", "real", 1)).get("rppl")
+    values["nll"] = _source_nll(params, root, corpus.test)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _source_nll(params: Params, root: Path, test: Split) -> float | None:
@@ -225,7 +246,3 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
             f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again"
         ) from None
     return -float(np.mean(log_probs[: params.evaluation.likelihood_sentences]))
-
-
-def _lines(split: Split, vocabulary: Vocabulary) -> Iterator[str]:
-    return (" ".join(vocabulary.decode(split[index])) for index in range(len(split)))

@@ -11,7 +11,6 @@ from ldebm.context import Context
 from ldebm.data.vocabulary import EOS
 from ldebm.evaluation import judging
 from ldebm.evaluation.sampling import sample_real
-from ldebm.metrics import JudgeSettings
 from ldebm.metrics.reverse_perplexity import Judgement
 
 Given = dict[str, Any]
@@ -58,7 +57,7 @@ def test_the_first_samples_train_the_next_validate_and_the_uncut_test_split_is_s
     assert lines(context, given["test"]) == splits["test"]
     assert given["vocabulary"] == len(context.corpus.vocabulary)
     assert given["eos"] == EOS
-    assert given["settings"] == JudgeSettings()  # the published ones
+    assert given["settings"] == context.params.judge
     assert given["seed"] == 141
     assert given["work"] == context.checkpoints
 

@@ -89,6 +89,30 @@ def test_the_metrics_panels_show_the_published_estimator_apart_and_the_entropy(
     assert positions(figures.metrics(found).axes[3]) == {"o": [9.0], "s": [7.0], "line": [2.75]}
 
 
+def test_the_error_bars_are_a_standard_deviation_over_seeds_to_either_side(
+    runs: Any, make_params: Any
+) -> None:
+    for seed, rppl in {1: 100.0, 2: 102.0, 5: 107.0}.items():
+        runs.run("vae", seed, rppl=rppl, scores={"bleu": 4.0} if seed == 1 else {"nll": 8.0 * seed})
+    found = read_results(make_params({"vae": "VAE"}, seeds=[1, 2, 5]), runs.root)
+    rppl_axes, bleu_axes, _, nll_axes = figures.metrics(found).axes
+    sd = 13**0.5  # of 100, 102, 107: (9 + 1 + 16) / 2
+    assert bars(rppl_axes) == [pytest.approx((103 - sd, 103 + sd))]
+    assert bars(nll_axes) == [pytest.approx((28 - 288**0.5, 28 + 288**0.5))]  # of 16 and 40
+    assert bars(bleu_axes) == []  # one value has no spread
+
+
+def bars(axes: Any) -> list[tuple[float, float]]:
+    """The ends of every error bar."""
+    segments = (container.lines[2] for container in axes.containers)
+    return [
+        (float(ends[0][0]), float(ends[1][0]))
+        for bar in segments
+        for lines in bar
+        for ends in lines.get_segments()
+    ]
+
+
 def positions(axes: Any) -> dict[str, list[float]]:
     """The x of every marker by its shape, and of the reference line."""
     found: dict[str, list[float]] = {}

@@ -9,7 +9,7 @@ import pytest
 
 from ldebm.report import interpretability
 from ldebm.report.results import read_results
-from ldebm.report.table import write_results
+from ldebm.report.write import write_results
 
 
 def test_information_of_certain_codes_is_their_entropy_and_of_ignorance_nothing() -> None:

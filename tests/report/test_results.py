@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ldebm.errors import UserError
-from ldebm.report.results import published_table, read_results
+from ldebm.report.results import Statistic, published_table, read_results
 
 PUBLISHED_ORDER = [
     "TEST SET", "RNN-LM", "AE", "VAE", "DAE", "DVAE", "DI-VAE", "SEMI-VAE", "SEMI-VAE + I", "GM-VAE", "GM-VAE + I",
@@ -66,8 +66,8 @@ def test_a_run_is_read_whole(runs: Any, make_params: Any) -> None:
 def test_what_is_not_finite_counts_as_absent(runs: Any, make_params: Any) -> None:
     runs.run("vae", scores={"bleu": 0.0, "nll": math.nan, "wkl": math.inf})
     (result,) = read_results(make_params({"vae": "VAE"}), runs.root).models
-    assert result.values("bleu") == [0.0]
-    assert result.values("nll") == result.values("wkl") == []
+    assert result.statistic("bleu") == Statistic(0.0, None)
+    assert result.statistic("nll") is result.statistic("wkl") is None
 
 
 def test_the_test_set_is_scored_by_hand(runs: Any, make_params: Any) -> None:
@@ -79,12 +79,7 @@ def test_the_test_set_is_scored_by_hand(runs: Any, make_params: Any) -> None:
         "nll": pytest.approx(2.75),
         "rppl_real_text": 42.125,
     }
-    assert (found.corpus.train, found.corpus.valid, found.corpus.test, found.corpus.types) == (
-        2,
-        1,
-        2,
-        3,
-    )
+    assert list(map(len, (found.corpus.train, found.corpus.valid, found.corpus.test))) == [2, 1, 2]
 
 
 def test_the_exact_nll_is_of_the_sentences_that_the_models_are_scored_on(

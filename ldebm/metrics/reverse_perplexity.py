@@ -291,9 +291,10 @@ def load(path: Path, training: Training, identity: str) -> None:
         raise UserError(
             f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again"
         )
-    training.generator.set_state(tensors["generator"])
     training.rng.bit_generator.state = state["rng"]
     training.history = state["history"]
+    epochs = len(training.history)
+    checkpoint.restore_generator(training.generator, tensors["generator"], epochs, path)
     training.model.load_state_dict(under_prefix("model", tensors))
     training.best = under_prefix("best", tensors)
     if average := under_prefix("average", tensors):

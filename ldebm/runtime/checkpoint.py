@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -137,6 +138,27 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
         state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict(
         {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
+
+
+def restore_generator(generator: torch.Generator, state: Tensor, step: int, origin: Path) -> None:
+    """Put a generator back to `state`; if that is of another kind of device, seed it anew and say so.
+
+    Args:
+        generator: one that was seeded and not yet used.
+        step: how far the work is; the new seed is made of it and of the generator's own.
+        origin: the file that `state` is from.
+    """
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state)
+        return
+    new = np.random.SeedSequence([generator.initial_seed(), step]).generate_state(1, np.uint64)[0]
+    generator.manual_seed(int(new >> np.uint64(1)))
+    print(
+        f"{origin}: made on another kind of device than {generator.device.type}; weights and steps go "
+        "on, random draws start anew, so results differ from those of one device",
+        file=sys.stderr,
+        flush=True,
     )
 
 

@@ -238,13 +238,13 @@ class Trainer:
             return  # the weights to keep cannot be had from elsewhere
         checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
         checkpoint.restore_optimiser(self.optimiser, checkpoint.under_prefix("optimiser", tensors))
-        self._set_random_states(checkpoint.under_prefix("random", tensors))
+        self.progress = Progress(**state["progress"])
+        self._set_random_states(checkpoint.under_prefix("random", tensors), path)
         plan = checkpoint.under_prefix("plan", tensors)
         if plan:
             self.plan = EpochPlan(
                 plan["order"].numpy(), plan["labels"].numpy() if "labels" in plan else None
             )
-        self.progress = Progress(**state["progress"])
         self.policy = type(self.policy)(**state["policy"])
         self.rng.bit_generator.state = state["rng"]
         if self.progress.stopped is None and self.progress.position >= self.steps_per_epoch:
@@ -258,10 +258,11 @@ class Trainer:
             else {}
         )
 
-    def _set_random_states(self, states: dict[str, Tensor]) -> None:
+    def _set_random_states(self, states: dict[str, Tensor], origin: Path) -> None:
         torch.set_rng_state(states["cpu"])
-        self.generator.set_state(states["generator"])
-        if self.context.device.type == "cuda":
+        step = self.progress.step
+        checkpoint.restore_generator(self.generator, states["generator"], step, origin)
+        if self.context.device.type == "cuda" and "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.context.device)
 
 

@@ -25,6 +25,7 @@ from ldebm.metrics.reverse_perplexity import (
     weights_to_score,
 )
 from ldebm.metrics.rppl import PUBLISHED
+from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 
 EOS = 2
@@ -310,6 +311,27 @@ def test_a_stopped_and_resumed_judge_is_bitwise_the_uninterrupted_one(
     assert without_clock(resumed.history) == without_clock(whole.history)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"judge.safetensors", "previous.judge.safetensors"}
+
+
+def test_a_judge_goes_on_from_another_kind_of_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state of a CUDA generator is 16 bytes; that of a CPU's cannot be made of it."""
+    path = tmp_path / "judge.safetensors"
+
+    def stop(epoch: dict[str, Any]) -> None:
+        tensors, state = checkpoint.load(path)
+        checkpoint.save(path, tensors | {"generator": torch.zeros(16, dtype=torch.uint8)}, state)
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        judge(SMALL, work=tmp_path, report=stop)
+    whole, resumed = judge(SMALL), judge(SMALL, work=tmp_path)
+    assert without_clock(resumed.history[:1]) == without_clock(whole.history[:1])
+    assert [epoch["epoch"] for epoch in resumed.history] == [1, 2, 3, 4]
+    assert resumed.perplexity != whole.perplexity
+    assert resumed.perplexity == pytest.approx(whole.perplexity, rel=0.05)
+    assert "judge.safetensors: made on another kind of device than cpu" in capsys.readouterr().err
 
 
 def test_a_finished_judge_is_only_scored_again(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ldebm.data.corpus import tokenize
 from ldebm.data.grammar import write_corpus
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
+from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training import trainer as trainer_module
@@ -128,6 +129,33 @@ def test_weights_that_were_damaged_after_the_last_step_are_no_result(small, tmp_
     with pytest.raises(UserError, match=r"best.safetensors: damaged.*run again"):
         run(small, "vae", tmp_path, "run")
     assert not (tmp_path / "run/out/model.safetensors").exists()
+
+
+def test_a_run_goes_on_from_another_kind_of_device(small, tmp_path, monkeypatch, capsys):
+    """Its generator's state, 16 bytes on CUDA, is of no use; weights, optimiser and steps go on."""
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
+    whole = run(small, "vae", tmp_path, "whole")
+    step = Trainer._step
+    monkeypatch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
+    with pytest.raises(KilledError):
+        run(small, "vae", tmp_path, "parts")
+    path = tmp_path / "parts/work/checkpoint.safetensors"
+    tensors, state = checkpoint.load(path)
+    other = {"random/generator": torch.zeros(16, dtype=torch.uint8), "random/cuda": torch.zeros(16)}
+    checkpoint.save(path, tensors | other, state)
+    monkeypatch.setattr(Trainer, "_step", step)
+    parts = run(small, "vae", tmp_path, "parts")
+    assert parts[1][:1] == whole[1][:1]  # up to the checkpoint
+    assert parts[1][1:] != whole[1][1:]
+    assert [row["step"] for row in parts[1]] == [row["step"] for row in whole[1]]
+    said = capsys.readouterr().err
+    assert said.count("checkpoint.safetensors: made on another kind of device than cpu") == 1
+
+
+def _until(trainer: Trainer, last: int, step) -> None:
+    if trainer.progress.step == last:
+        raise KilledError
+    step(trainer)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path):

@@ -3,8 +3,10 @@
 Every mistake is one line with its path.
 """
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from ldebm import metrics, rows
-from ldebm.config import Params, RowConfig
+from ldebm.config import Block, Params, RowConfig
 from ldebm.errors import UserError
 
 # Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
@@ -21,11 +23,30 @@ RESERVED = ("real", "test_set")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
+class Reader(yaml.SafeLoader):
+    """YAML in which a key given twice is a mistake and 1e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys differ."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key} is given twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+Reader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load(path: Path, overlay: Path | None = None) -> Params:
     """Read and validate parameters.
 
     An overlay's values replace those of `path`; its key `*` stands for every entry that has the
-    keys below it.
+    keys below it. A row that is null is left out.
 
     Raises:
         UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong
@@ -34,7 +55,9 @@ def load(path: Path, overlay: Path | None = None) -> Params:
     """
     raw = _read(path)
     if overlay is not None:
-        raw = merge(raw, _read(overlay))
+        laid = _read(overlay)
+        _check_stars(raw, laid, str(overlay))
+        raw = merge(raw, laid)
     return validate(raw, str(path) if overlay is None else f"{path} with {overlay}")
 
 
@@ -71,15 +94,49 @@ def merge(base: Any, overlay: Any, *, known_only: bool = False) -> Any:
     return merged
 
 
+def _check_stars(base: Any, overlay: Any, origin: str, path: str = "") -> None:
+    """Raise UserError for a key below `*` that no entry has."""
+    if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
+        return
+    for key, value in overlay.items():
+        if key == "*":
+            _check_held(list(base.values()), value, f"{origin}: {path}*")
+        else:
+            _check_stars(base.get(key), value, origin, f"{path}{key}.")
+
+
+def _check_held(entries: Sequence[Any], value: Any, path: str) -> None:
+    blocks = [entry for entry in entries if isinstance(entry, Mapping)]
+    for key, below in value.items() if isinstance(value, Mapping) else ():
+        holders = [block[key] for block in blocks if key in block]
+        if not holders:
+            near = _nearest(str(key), {str(name) for block in blocks for name in block})
+            raise UserError(f"{path}.{key}: no entry has this key; remove it{near}")
+        _check_held(holders, below, f"{path}.{key}")
+
+
+def _nearest(name: str, known: Iterator[str] | set[str]) -> str:
+    """A question that names the nearest right name, or nothing."""
+    near = get_close_matches(name, sorted(known), 1)
+    return f", or did you mean {near[0]}?" if near else ""
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"), Reader)
+        json.dumps(raw, default=str, skipkeys=True)  # fails where a block holds itself
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); name the parameter file with --params"
         ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is no valid YAML ({' '.join(str(error).split())})") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits, a block that holds itself
+        raise UserError(f"{path}: holds a value that cannot be used ({error})") from None
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}: holds no mapping; the keys {', '.join(Params.model_fields)} belong at its top"
@@ -88,7 +145,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
-    return {str(key): _model_block(str(key), block) for key, block in blocks.items()}
+    kept = {str(key): block for key, block in blocks.items() if block is not None}
+    return {key: _model_block(key, block) for key, block in kept.items()}
 
 
 def _model_block(key: str, block: Any) -> RowConfig:
@@ -131,11 +189,18 @@ def _first_line(error: ValidationError, prefix: str = "") -> str:
         part for part, before in zip(parts, ["", *parts], strict=False) if before not in CHOICES
     )
     reasons = {
-        "extra_forbidden": "unknown key; remove it or correct its name",
+        "extra_forbidden": f"unknown key; remove it{_nearest(parts[-1], _known_keys(Block))}",
         "missing": "missing; give it a value",
     }
     value = "" if first["type"] in reasons else f" (got {first['input']!r})"
     return f"{path}: {reasons.get(first['type'], first['msg'])}{value}"
+
+
+def _known_keys(block: type[Block]) -> Iterator[str]:
+    """Every key that any block has."""
+    yield from block.model_fields
+    for kind in block.__subclasses__():
+        yield from _known_keys(kind)
 
 
 def _check_together(params: Params, origin: str) -> None:

@@ -136,6 +136,42 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         params.load(tmp_path / "list.yaml")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("seeds: [1]\nseeds: [2]\n", "the key seeds is given twice"),
+        ("judge: {clip: 1, clip: 2}\n", "the key clip is given twice"),
+        ("seeds: ä\n".encode("latin-1"), "is not UTF-8"),
+        ("seeds: [1]\n".encode("utf-16"), "is not UTF-8"),
+        (f"seeds: [{'9' * 5000}]\n", "cannot be used"),
+        (f"seeds: {'[' * 3000}{']' * 3000}\n", "nested too deeply"),
+        ("judge: &a {clip: *a}\n", "cannot be used"),
+        ("models: {vae: {row: [VAE]}}\n", "models.vae.row: ['VAE'] is no row"),
+        ('models: {"*": {latent_dimm: 3}}\n', "models.*.latent_dimm: no entry has this key"),
+        ('models: {"*": {latent_dimm: 3}}\n', "did you mean latent_dim?"),
+        ('models: {"*": {training: {epoch: 3}}}\n', "models.*.training.epoch: no entry"),
+        ("sentence_model: {hiden: 3}\n", "did you mean hidden?"),
+    ],
+)
+def test_a_damaged_overlay_is_one_line(tmp_path: Path, content: str | bytes, said: str) -> None:
+    path = tmp_path / "overlay.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        params.load(ROOT / "params.yaml", path)
+    assert said in str(caught.value)
+    assert "overlay.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_overlay_may_leave_rows_out_and_write_numbers_as_people_do(tmp_path: Path) -> None:
+    text = "\ufeffmodels: {vae: null, ae: {training: {learning_rate: {sentence: 1e-2}}}}\n"
+    (tmp_path / "overlay.yaml").write_text(text, encoding="utf-8")
+    laid = params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+    assert "vae" not in laid.models
+    assert len(laid.models) == len(params.load(ROOT / "params.yaml").models) - 1
+    assert laid.models["ae"].training.learning_rate["sentence"] == 0.01
+
+
 def test_an_overlay_replaces_what_it_names_and_nothing_else(
     tmp_path: Path, shipped: dict[str, Any]
 ) -> None:

@@ -86,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     verbs.add_parser(
         "models", parents=[common], help="the rows, what they are composed of, and their sizes"
     ).set_defaults(run=_models)
+    verbs.add_parser("sync", help="send to MLflow what earlier steps could not").set_defaults(
+        run=_sync
+    )
     return parser
 
 
@@ -151,6 +154,12 @@ def _models(options: argparse.Namespace) -> None:
     from ldebm.report.models import models_table
 
     print(models_table(_project(options).params))
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from ldebm.runtime.tracking import sync
+
+    print(f"sync: {sync()}")
 
 
 @contextmanager

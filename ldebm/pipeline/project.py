@@ -177,7 +177,8 @@ class Project:
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.evaluation.judging import judge
 
-            with self._tracker_of(model, seed) as tracker:
+            part = self.judge(model, seed).description()["fingerprint"]
+            with self._tracker_of(model, seed, part) as tracker:
                 tracker.log_params(slice_)
                 context = self._context(model, seed, tracker, checkpoints, out)
                 judge(context, samples.path / "samples.txt")
@@ -210,7 +211,8 @@ class Project:
             from ldebm.evaluation.likelihood import likelihood
             from ldebm.evaluation.scoring import evaluate
 
-            with self._tracker_of(model, seed) as tracker:
+            part = self.evaluate(model, seed).description()["fingerprint"]
+            with self._tracker_of(model, seed, part) as tracker:
                 tracker.log_params({"evaluation": settings})
                 context = self._context(model, seed, tracker, checkpoints, out)
                 text, weights = samples.path / "samples.txt", self.folder("models", model, seed)
@@ -338,25 +340,22 @@ class Project:
         grammar = self.params.data.grammar
         write_corpus(out, grammar.seed, grammar.model_dump(exclude={"seed"}))
 
-    def _tracker_of(self, model: str, seed: int) -> Tracker:
-        """The run of the training that a model came from."""
+    def _tracker_of(self, model: str, seed: int, part: str) -> Tracker:
+        """The run of the training that a model came from, to which `part` adds."""
         if model == REAL:
-            return self._tracker(
-                "real text", self.judge(REAL, REAL_SEED).description()["fingerprint"], model
-            )
+            return self._tracker("real text", part, model)
         manifest = read_manifest(self.folder("models", model, seed)) or {"fingerprint": "unknown"}
-        return self._tracker(f"{model} seed {seed}", manifest["fingerprint"], model, seed)
+        return self._tracker(f"{model} seed {seed}", manifest["fingerprint"], model, seed, part)
 
     def _tracker(
-        self, name: str, identity: str, model: str = "", seed: int | None = None
+        self, name: str, identity: str, model: str = "", seed: int | None = None, part: str = ""
     ) -> Tracker:
         experiment = (
             "ldebm" if self.root.resolve() == Path.cwd() else f"ldebm-{self.root.resolve().name}"
         )
         tags = {"model": model, "seed": "" if seed is None else str(seed)}
-        return open_tracker(
-            experiment, name, identity, {key: value for key, value in tags.items() if value}
-        )
+        given = {key: value for key, value in tags.items() if value}
+        return open_tracker(experiment, name, identity, given, part)
 
 
 def _head(path: Path, lines: int = 100) -> str:

@@ -1,168 +1,61 @@
-"""Experiment tracking behind a small interface: MLflow where it is installed, else nothing.
+"""Experiment tracking that is never in the way: what is to be recorded goes into a journal on disk.
 
-MLflow holds one flat run for each training: training begins it, and judging and evaluating add to it.
+A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow. Where the store does not
+answer, the work goes on after one line of warning; the journal waits for the next step or `ldebm sync`.
+MLflow holds one flat run for each training: training begins it, judging and evaluating add to it.
 """
 
+import fcntl
 import importlib.util
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Self
+from urllib.parse import unquote
 
 from ldebm.errors import UserError
 
-if TYPE_CHECKING:
-    from mlflow.entities import Metric
-
-IDENTITY = "ldebm.fingerprint"
-BATCH = 500  # metrics written at once
-PERIOD = 10.0  # seconds after which a smaller batch is written
+PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
+HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
+LATER = "nothing is lost: the next step sends it, or `ldebm sync`"
 
 
-class Tracker(Protocol):
+class Tracker(ABC):
     """A run that is being recorded; a context manager that closes it with the outcome."""
 
-    def log_params(self, params: Mapping[str, Any]) -> None: ...
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
-    def log_text(self, name: str, text: str) -> None: ...
-    def log_artifact(self, path: Path, folder: str = "") -> None: ...
-    def set_tags(self, tags: Mapping[str, str]) -> None: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class NoTracker:
-    """Records nothing."""
-
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Parameters; nested ones are named by their path."""
+        self._write({"params": {name: str(value) for name, value in flatten(params)}})
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Nothing."""
-
-    def log_text(self, name: str, text: str) -> None:
-        """Nothing."""
-
-    def log_artifact(self, path: Path, folder: str = "") -> None:
-        """Nothing."""
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing."""
-
-
-class MlflowTracker:
-    """A run in MLflow: the one with this identity if there is one, else a new one. Metrics are buffered."""
-
-    def __init__(
-        self, uri: str, experiment: str, name: str, identity: str, tags: Mapping[str, str]
-    ) -> None:
-        from filelock import FileLock
-        from mlflow import MlflowClient
-
-        folder = project_folder()
-        with FileLock(
-            folder / ".mlflow.lock"
-        ):  # processes that create the database, or a run, at once disturb each other
-            self.client = MlflowClient(uri)
-            found = self.client.get_experiment_by_name(experiment)
-            self.experiment = (
-                found.experiment_id if found else self._create_experiment(uri, experiment, folder)
-            )
-            runs = self.client.search_runs(
-                [self.experiment], f"tags.`{IDENTITY}` = '{identity}'", max_results=1
-            )
-            self.run = (
-                runs[0]
-                if runs
-                else self.client.create_run(
-                    self.experiment, run_name=name, tags={IDENTITY: identity}
-                )
-            )
-        self.id = self.run.info.run_id
-        self.buffer: list[Metric] = []
-        self.written = time.monotonic()
-        self.client.update_run(self.id, status="RUNNING")
-        self.set_tags({**tags, **provenance_tags()})
-
-    def _create_experiment(self, uri: str, name: str, folder: Path) -> str:
-        """Beside a local database the artifacts get a folder of their own; a server decides for itself."""
-        location = (
-            (folder / "mlruns" / name).resolve().as_uri() if uri.startswith("sqlite:") else None
-        )
-        return str(self.client.create_experiment(name, artifact_location=location))
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Nested parameters, named by their path. One that already has another value (MLflow keeps the first) becomes a tag."""
-        from mlflow.entities import Param
-
-        known = self.client.get_run(self.id).data.params
-        flat = {name: str(value) for name, value in flatten(params)}
-        for some in _batches(
-            [Param(name, value) for name, value in flat.items() if name not in known], 100
-        ):
-            self.client.log_batch(self.id, params=some)
-        self.set_tags(
-            {
-                f"changed.{name}": value
-                for name, value in flat.items()
-                if known.get(name, value) != value
-            }
-        )
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Values at a step; written when many have come together, or after some seconds."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self.buffer += [
-            Metric(name, float(value), now, step)
-            for name, value in metrics.items()
-            if value is not None
-        ]
-        if len(self.buffer) >= BATCH or time.monotonic() - self.written > PERIOD:
-            self.flush()
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
+        """Values at a step; None is left out, and a point that the run has is not recorded again."""
+        values = {name: float(value) for name, value in metrics.items() if value is not None}
+        self._write({"metrics": values, "step": step, "time": int(time.time() * 1000)})
 
     def log_text(self, name: str, text: str) -> None:
         """A text artifact."""
-        self.client.log_text(self.id, text, name)
+        self._write({"text": text, "name": name})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """A file as artifact."""
-        self.client.log_artifact(self.id, str(path), folder if folder not in ("", ".") else None)
+        """A file as artifact, as it is now."""
+        self._write({"artifact": path.name, "folder": folder.removeprefix(".")}, path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tags of the run; a new value replaces the old one."""
-        from mlflow.entities import RunTag
+        self._write({"tags": dict(tags)})
 
-        for some in _batches([RunTag(name, value) for name, value in tags.items()], 100):
-            self.client.log_batch(self.id, tags=some)
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-        buffered, self.buffer = self.buffer, []
-        for some in _batches(buffered, BATCH):
-            self.client.log_batch(self.id, metrics=some)
-        self.written = time.monotonic()
+    @abstractmethod
+    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
+        """Keep a record, and a file that belongs to it."""
 
     def __enter__(self) -> Self:
         return self
@@ -173,28 +66,198 @@ class MlflowTracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.flush()
-        status = (
-            "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
+        broken_off = kind is not None and not issubclass(kind, Exception)
+        self._write({"status": "KILLED" if broken_off else "FAILED" if kind else "FINISHED"})
+
+
+class NoTracker(Tracker):
+    """Records nothing."""
+
+    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
+        return
+
+
+class JournalTracker(Tracker):
+    """Appends to a journal, which the sending process reads.
+
+    The journal is locked until this process and the one that sends for it are gone; then any other
+    may send what is left.
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name, self.warned, self.files = str(header["name"]), False, 0
+        self.path = folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
+        new = self.path.with_suffix(".new")
+        self.journal = new.open("xb", buffering=0)
+        fcntl.flock(self.journal, fcntl.LOCK_EX)
+        self.journal.write(json.dumps(header).encode() + b"\n")
+        new.rename(self.path)
+        self.sending = Sending(folder, self.path, self.journal.fileno())
+        Thread(target=self._listen, daemon=True).start()
+
+    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
+        try:
+            if file is not None:
+                record["file"] = self._kept(file)
+            self.journal.write(json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            self._warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
+
+    def _kept(self, file: Path) -> str:
+        """A second name for a file, or a copy, that lasts until it is sent; relative to the journal's folder."""
+        self.files += 1
+        target = files_of(self.path) / str(self.files) / file.name
+        target.parent.mkdir(parents=True)
+        try:
+            os.link(file, target)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(file, target)
+        return str(target.relative_to(self.path.parent))
+
+    def _listen(self) -> None:
+        for message in self.sending.messages():
+            if "failed" in message:
+                self._warn(f"{_store_fails(message['failed'])}; the work goes on, {LATER}")
+
+    def _warn(self, text: str) -> None:
+        if not self.warned:
+            self.warned = True
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if not self.sending.finish():
+            self._warn(f"{_store_fails('it does not answer in time')}; {LATER}")
+        self.journal.close()
+
+
+class Sending:
+    """The process that sends journals; what it says are JSON lines, and its errors are among them.
+
+    Args:
+        folder: where the journals are.
+        own: a journal to follow until `finish`; without it, all that can be sent is sent once.
+        lock: the file descriptor that keeps `own` locked.
+    """
+
+    def __init__(self, folder: Path, own: Path | None = None, lock: int | None = None) -> None:
+        command = [sys.executable, "-m", "ldebm.runtime.sending", str(folder)]
+        self.process = subprocess.Popen(
+            [*command, str(own)] if own else command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=_environment(),
+            pass_fds=() if lock is None else (lock,),
+            start_new_session=True,  # an interrupt is not for it: it ends when its input does
         )
-        self.client.set_terminated(self.id, status)
+        self.heard = time.monotonic()
+        self.ended = False
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """What the process says, until it ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.heard = time.monotonic()
+            yield json.loads(line)
+        self.ended = True
+
+    def finish(self) -> bool:
+        """Have it send the rest; whether it ended by itself, before it was silent for too long."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        if time.monotonic() - self.heard < PATIENCE:
+            self.heard = time.monotonic()
+        else:
+            self.heard = time.monotonic() - PATIENCE + HUNG
+        while not self.ended and time.monotonic() - self.heard < PATIENCE:
+            time.sleep(0.02)
+        ended = self.ended
+        self.process.kill()
+        self.process.wait()
+        return ended
 
 
-def open_tracker(experiment: str, name: str, identity: str, tags: Mapping[str, str]) -> Tracker:
-    """The run that belongs to `identity` (a fingerprint), or a tracker that records nothing where MLflow is absent.
+def open_tracker(
+    experiment: str, name: str, identity: str, tags: Mapping[str, str], part: str = ""
+) -> Tracker:
+    """The run that belongs to an identity, or a tracker that records nothing where there can be none.
 
-    MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME take precedence over the project's own store and `experiment`.
+    MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME take precedence over the project's own store and
+    `experiment`.
+
+    Args:
+        experiment: where the run is listed.
+        name: of the run, and in warnings.
+        identity: a fingerprint of the training.
+        tags: added to the run's.
+        part: a fingerprint of what is added to the run now. Points that this part recorded before
+            are not recorded again; another part's may have other values at the same step.
     """
     if importlib.util.find_spec("mlflow") is None:
         print("MLflow is not installed: this run is not tracked", file=sys.stderr, flush=True)
         return NoTracker()
-    for variable in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(variable, "true")
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder() / 'mlflow.db'}"
-    _quiet_migrations()
-    return MlflowTracker(
-        uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment, name, identity, tags
-    )
+    header = {
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment,
+        "name": name,
+        "identity": identity,
+        "part": part or identity,
+        "time": int(time.time() * 1000),
+        "tags": {**tags, **provenance_tags()},
+    }
+    folder = journals()
+    try:
+        return JournalTracker(folder, header)
+    except OSError as error:
+        reason = f"{folder}: {error.strerror}; make it writable"
+        print(f"{name}: {reason}: this run is not tracked", file=sys.stderr, flush=True)
+        return NoTracker()
+
+
+def sync() -> str:
+    """Send what earlier steps could not; how much it was, in words.
+
+    Raises:
+        UserError: some of it could not be sent.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        raise UserError("MLflow is not installed: `pip install mlflow`, then `ldebm sync`")
+    said: dict[str, Any] = {"records": 0, "runs": 0, "left": 0, "busy": 0}
+    sending = Sending(journals())
+    listening = Thread(target=lambda: [said.update(message) for message in sending.messages()])
+    listening.start()
+    if not sending.finish():
+        said["failed"] = "it does not answer in time"
+    listening.join()
+    sent = f"{said['records']} records of {said['runs']} runs sent"
+    if "failed" in said:
+        raise UserError(f"{_store_fails(said['failed'])}; {sent}, {said['left'] or 'some'} not")
+    busy = f"; {said['busy']} runs are at work and send their own" if said["busy"] else ""
+    return f"{sent} to {redacted(store_uri())}{busy}"
+
+
+def store_uri() -> str:
+    """The store that the environment names, or the project's own."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder() / 'mlflow.db'}"
+
+
+def redacted(text: str) -> str:
+    """A text without what addresses hold besides hosts and paths: users, passwords, query parameters."""
+    for secret in re.findall(r"://(.*)@", os.environ.get("MLFLOW_TRACKING_URI", "")):
+        password = secret.partition(":")[2]
+        # where an address is malformed, parts of a password are taken for hosts, ports or paths
+        parts = {secret, password, unquote(password), *re.split("[:/@]", password)}
+        for part in sorted(parts, key=len, reverse=True):
+            text = text.replace(part, "***") if len(part) > 1 else text
+    text = re.sub(r"(\w://)[^/\s@]*@", r"\1***@", text)
+    return re.sub(r"(\w://[^\s?]*)\?[^\s;)]*", r"\1?***", text)
 
 
 def project_folder() -> Path:
@@ -203,6 +266,16 @@ def project_folder() -> Path:
     if not root.is_dir():
         raise UserError(f"DVC_ROOT={root} is no folder; unset it")
     return root
+
+
+def journals() -> Path:
+    """Where journals wait until they are sent."""
+    return project_folder() / "work/tracking"
+
+
+def files_of(journal: Path) -> Path:
+    """Where the files are kept that a journal names."""
+    return journal.with_suffix(".files")
 
 
 def provenance_tags() -> dict[str, str]:
@@ -227,14 +300,18 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _batches(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """MLflow takes only so many entries at once."""
-    return (entries[start : start + size] for start in range(0, len(entries), size))
+def _store_fails(reason: str) -> str:
+    return f"the tracking store {redacted(store_uri())} fails ({redacted(reason)})"
 
 
-def _quiet_migrations() -> None:
-    """Creating the database logs a line for every migration; none of them tells a user anything."""
-    import logging
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+def _environment() -> dict[str, str]:
+    """For the sending process: usage statistics off, requests that end, this package importable."""
+    package = str(Path(__file__).parents[2])
+    defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**defaults, **os.environ, "PYTHONPATH": path}

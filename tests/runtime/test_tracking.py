@@ -1,42 +1,67 @@
-"""What MLflow is told, read back through its own client, and that all goes well without it."""
+"""What MLflow is told, read back through its own client, and that nothing of it is ever in the way."""
 
 import importlib.util
+import os
+import re
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ldebm.runtime import tracking
-from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker
+from ldebm import cli
+from ldebm.errors import UserError
+from ldebm.runtime import sending, tracking
+from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker, redacted, sync
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    pytest.importorskip("mlflow")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def runs(folder: Path) -> list:  # type: ignore[type-arg]
+def client(folder: Path) -> Any:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    return client.search_runs([one.experiment_id for one in client.search_experiments()])
+    return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
 
 
-def opened(identity: str = "one", **tags: str) -> Tracker:
-    return open_tracker("trial", "vae seed 1", identity, tags)
+def runs(folder: Path) -> list[Any]:
+    found = client(folder)
+    return list(found.search_runs([one.experiment_id for one in found.search_experiments()]))
+
+
+def points(folder: Path, name: str = "loss") -> list[tuple[int, float]]:
+    """Step and value of every point of a metric in the only run."""
+    (run,) = runs(folder)
+    history = client(folder).get_metric_history(run.info.run_id, name)
+    return sorted((metric.step, metric.value) for metric in history)
+
+
+def opened(identity: str = "one", part: str = "", **tags: str) -> Tracker:
+    return open_tracker("trial", "vae seed 1", identity, tags, part)
+
+
+def log(steps: range, value: float = 0.0, part: str = "") -> None:
+    """A session in which a loss is recorded."""
+    with opened(part=part) as tracker:
+        for step in steps:
+            tracker.log_metrics({"loss": step + value}, step)
+
+
+def waiting(folder: Path) -> list[Path]:
+    return sorted((folder / "work/tracking").iterdir())
 
 
 def test_one_run_holds_what_training_and_judging_say(store: Path) -> None:
     with opened(model="vae") as tracker:
         tracker.log_params({"model": {"latent_dim": 40}})
         for step in range(3):
-            tracker.log_metrics({"loss": 3.0 - step}, step)
-    with opened() as tracker:
+            tracker.log_metrics({"loss": 3.0 - step, "absent": None}, step)
+    with opened(part="two") as tracker:
         tracker.log_metrics({"rppl": 7.0}, 0)
         tracker.log_text("samples.txt", "a cat\n")
     (run,) = runs(store)
@@ -45,19 +70,19 @@ def test_one_run_holds_what_training_and_judging_say(store: Path) -> None:
     assert run.data.tags["model"] == "vae"
     assert run.info.run_name == "vae seed 1"
     assert run.info.status == "FINISHED"
-    assert (
-        store / "mlruns/trial" / run.info.run_id / "artifacts/samples.txt"
-    ).read_text() == "a cat\n"
+    artifacts = store / "mlruns/trial" / run.info.run_id / "artifacts"
+    assert (artifacts / "samples.txt").read_text() == "a cat\n"
+    assert waiting(store) == []
 
 
 def test_another_fingerprint_is_another_run(store: Path) -> None:
     for identity in ("one", "two"):
         with opened(identity):
             pass
-    assert {run.data.tags[tracking.IDENTITY] for run in runs(store)} == {"one", "two"}
+    assert {run.data.tags[sending.IDENTITY] for run in runs(store)} == {"one", "two"}
 
 
-def test_metrics_are_buffered_and_none_is_lost(
+def test_metrics_are_sent_in_batches_and_none_is_lost(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
@@ -65,22 +90,54 @@ def test_metrics_are_buffered_and_none_is_lost(
     sizes: list[int] = []
     original = MlflowClient.log_batch
 
-    def counting(self: MlflowClient, run_id: str, metrics: tuple = (), **others: object) -> object:  # type: ignore[type-arg]
+    def counting(self: MlflowClient, run: str, metrics: tuple[Any, ...] = (), **rest: Any) -> Any:
         sizes.extend([len(metrics)] if metrics else [])
-        return original(self, run_id, metrics=metrics, **others)
+        return original(self, run, metrics=metrics, **rest)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counting)
-    monkeypatch.setattr(tracking, "PERIOD", 1e9)
-    with opened() as tracker:
-        for step in range(tracking.BATCH + 10):
-            tracker.log_metrics({"loss": float(step)}, step)
-    assert sizes == [tracking.BATCH, 10]
-    history = MlflowClient(f"sqlite:///{store / 'mlflow.db'}").get_metric_history(
-        runs(store)[0].info.run_id, "loss"
-    )
-    assert [metric.value for metric in history] == [
-        float(step) for step in range(tracking.BATCH + 10)
-    ]
+    log(range(sending.BATCH + 10))
+    assert sizes == [sending.BATCH, 10]
+    assert points(store) == [(step, float(step)) for step in range(sending.BATCH + 10)]
+
+
+def test_a_resumed_or_repeated_part_leaves_each_point_once(store: Path) -> None:
+    log(range(0, 8))
+    log(range(5, 12), 0.5)  # on from a checkpoint
+    log(range(0, 12), 0.7)  # again, as after its work was deleted
+    assert points(store) == [(step, step + 0.5 * (step > 7)) for step in range(12)]
+
+
+def test_another_part_has_points_of_its_own(store: Path) -> None:
+    """As when a model is judged again with other settings: the newer value is the run's."""
+    log(range(3), part="judged")
+    time.sleep(0.002)
+    log(range(3), 0.5, part="judged otherwise")
+    log(range(4), 0.7, part="judged otherwise")
+    assert points(store) == [(0, 0.0), (0, 0.5), (1, 1.0), (1, 1.5), (2, 2.0), (2, 2.5), (3, 3.7)]
+    assert runs(store)[0].data.metrics == {"loss": 3.7}
+
+
+def test_a_batch_that_arrived_without_an_answer_is_there_once(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same holds for a process that is killed between sending and deleting the journal."""
+    from mlflow import MlflowClient
+
+    original = MlflowClient.log_batch
+
+    def breaking(self: MlflowClient, run: str, metrics: tuple[Any, ...] = (), **rest: Any) -> Any:
+        original(self, run, metrics=metrics, **rest)
+        if metrics:
+            raise ConnectionResetError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", breaking)
+        log(range(5))
+    assert "ConnectionResetError: gone" in capsys.readouterr().err
+    assert points(store) == [(step, float(step)) for step in range(5)]
+    log(range(5, 7))  # the next step sends the journal of the first too
+    assert points(store) == [(step, float(step)) for step in range(7)]
+    assert waiting(store) == []
 
 
 def test_a_parameter_that_changed_becomes_a_tag(store: Path) -> None:
@@ -110,6 +167,18 @@ def test_a_run_that_broke_off_says_so_and_keeps_its_metrics(
     assert run.data.metrics == {"loss": 2.0}
 
 
+def test_an_artifact_is_the_file_as_it_was(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be moved, replaced or deleted before it is sent."""
+    (store / "table.html").write_text("old")
+    with opened() as tracker:
+        tracker.log_artifact(store / "table.html", "figures")
+        (store / "table.html").unlink()
+        (store / "table.html").write_text("new")
+    artifacts = store / "mlruns/trial" / runs(store)[0].info.run_id / "artifacts"
+    assert (artifacts / "figures/table.html").read_text() == "old"
+    assert waiting(store) == []
+
+
 def test_a_temporary_copy_records_in_the_project(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,22 +190,45 @@ def test_a_temporary_copy_records_in_the_project(
     with opened():
         pass
     assert runs(store)[0].data.tags["DVC_EXP_NAME"] == "calm-cat"
-    assert not (store / "copy/mlflow.db").exists()
+    assert not list((store / "copy").iterdir())
 
 
-def test_processes_that_start_at_once_share_a_database_and_a_run(store: Path) -> None:
-    program = (
+def program(folder: Path, body: str, *arguments: str) -> "subprocess.Popen[str]":
+    """A process with an open tracker."""
+    text = (
+        "import sys, time\n"
         "from ldebm.runtime.tracking import open_tracker\n"
-        "import sys\n"
-        "with open_tracker('trial', 'vae seed 1', 'one', {}) as tracker: tracker.log_metrics({sys.argv[1]: 1.0}, 0)"
+        f"with open_tracker('trial', 'vae seed 1', 'one', {{}}) as tracker:\n    {body}"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program, f"metric{number}"], cwd=store)
-        for number in range(3)
-    ]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    (run,) = runs(store)
+    command = [sys.executable, "-c", text, *arguments]
+    output = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=output, stderr=output)
+
+
+def test_processes_that_start_at_once_share_a_database_and_a_run(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    body = "tracker.log_metrics({sys.argv[1]: 1.0}, 0)"
+    processes = [program(project, body, f"metric{number}") for number in range(3)]
+    assert [process.communicate() for process in processes] == [("", "")] * 3
+    (run,) = runs(project)
     assert run.data.metrics.keys() == {"metric0", "metric1", "metric2"}
+
+
+def test_what_a_killed_process_had_recorded_is_sent(project: Path) -> None:
+    """By the process that sends for it, which outlives it, or by the next."""
+    process = program(
+        project, "tracker.log_metrics({'loss': 1.0}, 0); print(flush=True); time.sleep(99)"
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    log(range(1, 3))
+    for _ in range(300):
+        if len(points(project)) == 3:
+            break
+        time.sleep(0.1)
+    assert [step for step, _ in points(project)] == [0, 1, 2]
 
 
 def test_without_mlflow_one_line_and_no_harm(
@@ -150,16 +242,15 @@ def test_without_mlflow_one_line_and_no_harm(
         tracker.set_tags({"a": "b"})
         assert isinstance(tracker, NoTracker)
     assert capsys.readouterr().err == "MLflow is not installed: this run is not tracked\n"
+    with pytest.raises(UserError, match="pip install mlflow"):
+        sync()
 
 
-def test_usage_statistics_are_off(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
+def test_usage_statistics_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         monkeypatch.delenv(name, raising=False)
-    with opened():
-        pass
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "true"
+    environment = tracking._environment()
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == environment["DO_NOT_TRACK"] == "true"
 
 
 def test_nested_parameters_become_dotted_names() -> None:
@@ -168,3 +259,210 @@ def test_nested_parameters_become_dotted_names() -> None:
         "a.d": [2],
         "e": None,
     }
+
+
+def warning(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that was said."""
+    output = capsys.readouterr()
+    (line,) = output.err.splitlines()
+    assert not output.out
+    assert line.startswith("vae seed 1: ")
+    return line
+
+
+def test_a_locked_database_is_one_line_and_the_next_step_sends_what_it_missed(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}?timeout=0.1")
+    other = sqlite3.connect(store / "mlflow.db", isolation_level=None)
+    other.execute("begin exclusive")
+    log(range(3))
+    assert "database is locked" in warning(capsys)
+    other.execute("rollback")
+    other.close()
+    log(range(3, 5))
+    assert not capsys.readouterr().err
+    assert [step for step, _ in points(store)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://user:s3cret@127.0.0.1:{closed}", r"http://\*\*\*@127.0.0.1:\d+ fails .*refused"),
+        ("sqlite:///{folder}/file/mlflow.db", "sqlite:.*/file/mlflow.db fails .*File exists"),
+        ("htp://user:s3cret@host", r"htp://\*\*\*@host fails .*(URI|htp)"),
+        ("http://user:s3/cr@et@127.0.0.1:{closed}", r"http://\*\*\*@127.0.0.1:\d+ fails"),
+    ],
+)
+def test_a_store_that_is_not_there_is_one_line_and_sync_sends_it_all(
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    uri: str,
+    reason: str,
+) -> None:
+    (store / "file").write_text("in the folder's place")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        known = uri.format(closed=bound.getsockname()[1], folder=store)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", known)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        log(range(3))
+        said = warning(capsys)
+        assert re.search(f"the tracking store {reason}", said), said
+        assert not re.search("s3|cr@", said)
+        assert "`ldebm sync`" in said
+        assert cli.main(["sync"]) == 2
+        output = capsys.readouterr()
+        assert re.search(rf"^ldebm: error: the tracking store {reason}.*; 0 records", output.err)
+        assert not re.search("s3|cr@", output.err + output.out)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert cli.main(["sync"]) == 0
+    assert capsys.readouterr().out.startswith("sync: 4 records of 1 runs sent to sqlite:///")
+    assert points(store) == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert cli.main(["sync"]) == 0
+    assert capsys.readouterr().out.startswith("sync: 0 records of 0 runs sent")
+
+
+def test_a_journal_that_the_store_refuses_holds_no_other_back(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened("refused") as tracker:
+        tracker.log_metrics({"lo$$": 1.0}, 0)
+    (journal,) = waiting(store)
+    assert f"{journal} is refused: " in warning(capsys)
+    log(range(2))
+    assert [run.data.metrics for run in runs(store) if run.data.metrics] == [{"loss": 1.0}]
+    assert waiting(store) == [journal]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "work").write_text("in the folder's place")
+    log(range(3))
+    assert "work/tracking" in warning(capsys)
+
+
+def test_a_full_disk_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, opened() as tracker:
+        assert isinstance(tracker, tracking.JournalTracker)
+        tracker.log_metrics({"loss": 0.0}, 0)
+        tracker.journal.close()
+        tracker.journal = full
+        tracker.log_metrics({"loss": 1.0}, 1)
+        tracker.log_metrics({"loss": 2.0}, 2)
+    assert "No space left on device; the run is not tracked in full" in warning(capsys)
+    assert points(store) == [(0, 0.0)]
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The address of a server that takes requests and never answers."""
+    released = threading.Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            released.wait(60)
+
+    server = HTTPServer(("127.0.0.1", 0), Silent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://user:s3cret@127.0.0.1:{server.server_port}"
+    released.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_store_that_never_answers_is_left_alone(
+    project: Path,
+    silent_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    log(range(3))
+    assert "(it does not answer in time)" in warning(capsys)
+    assert len(waiting(project)) == 1
+    with pytest.raises(UserError, match="does not answer in time"):
+        sync()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setattr(tracking, "PATIENCE", 60.0)
+    assert sync().startswith("4 records of 1 runs sent")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://user:s3cret@host:5000/path",
+        "postgresql+psycopg2://user:s3cret@host/db?sslmode=require",
+        "postgresql://host/db?user=me&password=s3cret",
+        "https://token-s3cret@host",
+        "http://user:a%40s3cret%2Fb@host",
+        "http://user:a/s3cret@b@host",
+    ],
+)
+def test_no_credentials_are_printed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert "s3cret" not in redacted(f"no answer from {uri}, or {uri}/api")
+    assert "host" in redacted(uri)
+    assert redacted("sqlite:////a/b/mlflow.db") == "sqlite:////a/b/mlflow.db"
+
+
+def serve(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    """`mlflow server` on the folder's database, once it answers."""
+    from urllib.request import urlopen
+
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    kept = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *where, *kept],
+        cwd=folder,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    for _ in range(600):
+        try:
+            urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+            return server
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError
+
+
+def kill(server: "subprocess.Popen[bytes]") -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def test_a_server_that_is_killed_and_started_again_has_each_point_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:s3cret@127.0.0.1:{port}")
+    server = serve(project, port)
+    try:
+        with opened() as tracker:
+            for step in range(5):
+                tracker.log_metrics({"loss": float(step)}, step)
+            while not runs(project) or len(points(project)) < 5:
+                time.sleep(0.1)
+            kill(server)
+            for step in range(5, 10):
+                tracker.log_metrics({"loss": float(step)}, step)
+        said = capfd.readouterr()
+        assert said.out == ""
+        assert len(said.err.splitlines()) == 1
+        assert "s3cret" not in said.err
+        server = serve(project, port)
+        log(range(7, 15))  # the next step; a resumed training says some of it again
+        assert capfd.readouterr() == ("", "")
+    finally:
+        kill(server)
+    assert points(project) == [(step, float(step)) for step in range(15)]
+    assert waiting(project) == []

@@ -1,0 +1,59 @@
+"""A store of MLflow for each test, and journals sent from the test's own process, which saves seconds."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from ldebm.runtime import sending, tracking
+
+
+class SendingHere(tracking.Sending):
+    """Sends when told to finish."""
+
+    def __init__(self, folder: Path, own: Path | None = None, lock: int | None = None) -> None:
+        self.folder, self.own = folder, None if own is None else sending.Journal(own)
+        self.said: Queue[dict[str, Any] | None] = Queue()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        while (message := self.said.get()) is not None:
+            yield message
+            self.said.task_done()
+        self.said.task_done()
+
+    def finish(self) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sending, "say", lambda **message: self.said.put(message))
+            sending.send_all(self.folder, self.own, True)
+        self.said.put(None)
+        self.said.join()
+        return True
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow in which nothing is."""
+    mlflow = pytest.importorskip("mlflow")
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def project(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a store, from which processes of their own send."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def store(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a store, to which this process sends."""
+    monkeypatch.setattr(tracking, "Sending", SendingHere)
+    return project

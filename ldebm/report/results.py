@@ -76,9 +76,13 @@ class ModelResult:
     label: str
     runs: tuple[SeedRun, ...]
 
+    def values(self, metric: str) -> list[float]:
+        """A metric's value of every seed that has one."""
+        return [run.scores[metric] for run in self.runs if metric in run.scores]
+
     def statistic(self, metric: str) -> Statistic | None:
         """Over the seeds that have a value of the metric; None where none has."""
-        return Statistic.of([run.scores[metric] for run in self.runs if metric in run.scores])
+        return Statistic.of(self.values(metric))
 
     def mean(self, name: str) -> float:
         """Over the seeds, of a number in the record of the run."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ldebm.config import Params
 from ldebm.data.files import staged
-from ldebm.report import interpretability, table
+from ldebm.report import claims, interpretability, table
 from ldebm.report.figures import draw_figures
 from ldebm.report.results import read_results
 
 
 def write_results(params: Params, root: Path, results: Path) -> None:
-    """Write the table, what the symbols mean, and figures/*.png, each whole or not at all.
+    """The table, claims, what the symbols mean, figures/*.png, each whole or not at all.
 
     Raises:
         UserError: a file of a run is missing; names the first, and the command that makes it.
@@ -23,5 +23,6 @@ def write_results(params: Params, root: Path, results: Path) -> None:
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
+        claims.write(found, folder)
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

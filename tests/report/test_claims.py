@@ -1,11 +1,15 @@
 """Verdicts on hand-made cells."""
 
+import csv
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from ldebm.report.claims import CLAIMS, Finding, compare
 from ldebm.report.results import published_table
+from ldebm.report.write import write_results
 
 
 def test_the_interval_is_that_of_welchs_test() -> None:
@@ -32,3 +36,30 @@ def test_one_seed_decides_nothing() -> None:
 
 def test_every_row_of_a_claim_is_a_row_of_the_table() -> None:
     assert {row for _, *rows, _ in CLAIMS for row in rows} <= set(published_table())
+
+
+def test_verdicts_from_the_cells_of_the_runs(runs: Any, make_params: Any) -> None:
+    """LDEBM is clearly better in rPPL than w/o GC, clearly worse in BLEU, and wKL is undecided."""
+    cells = {
+        "ldebm": ([50.0, 51.0, 52.0], [5.0, 5.1, 5.2], [0.3, 0.9, 0.5]),
+        "ldebm_no_gc": ([70.0, 71.0, 72.0], [8.0, 8.1, 8.2], [0.4, 0.8, 0.6]),
+    }
+    for key, (rppl, bleu, wkl) in cells.items():
+        for place in range(3):
+            scores = {"bleu": bleu[place], "wkl": wkl[place]}
+            runs.run(key, place + 1, rppl=rppl[place], scores=scores)
+    rows = {"ldebm": "LDEBM", "ldebm_no_gc": "LDEBM w/o GC"}
+    write_results(make_params(rows, seeds=[1, 2, 3]), runs.root, runs.root)
+    with (runs.root / "claims.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["by"]: row for row in csv.DictReader(file)}
+    assert {key: row["verdict"] for key, row in found.items()} == {
+        "rppl": "holds",
+        "wkl": "undecided",
+        "bleu": "fails",
+    }
+    assert float(found["rppl"]["difference"]) == pytest.approx(20)
+    assert float(found["bleu"]["difference"]) == pytest.approx(-3)
+    # both variances 1, three seeds: t(4 degrees of freedom, 0.975) = 2.7764 times sqrt(2 / 3)
+    assert float(found["rppl"]["half_width"]) == pytest.approx(2.7764 * (2 / 3) ** 0.5, rel=1e-4)
+    assert {row["claim"] for row in found.values()} == {"geometric clustering helps"}
+    assert "| holds" in (runs.root / "claims.md").read_text(encoding="utf-8")

@@ -221,6 +221,8 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
         contents.append({path.relative_to(results).as_posix(): path.read_bytes() for path in files})
     names = [f"figures/{name}.png" for name in ("curves", "latent", "metrics", "terms")]
     assert list(contents[0]) == [
+        "claims.csv",
+        "claims.md",
         *names,
         "interpretability.csv",
         "interpretability.md",

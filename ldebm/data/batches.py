@@ -41,8 +41,22 @@ def collate(
     for row, words in enumerate(sentences):
         tokens[row, 1 : len(words) + 1] = words
         tokens[row, len(words) + 1] = EOS
-    moved = None if labels is None else torch.from_numpy(labels).to(device)
-    return Batch(torch.from_numpy(tokens).to(device), torch.from_numpy(lengths), indices, moved)
+    return Batch(
+        moved(torch.from_numpy(tokens), device),
+        torch.from_numpy(lengths),
+        indices,
+        None if labels is None else moved(torch.from_numpy(labels), device),
+    )
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`; neither waits for the other.
+
+    From pageable memory a copy to CUDA would wait until the device has done all it was given.
+    """
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def by_length(split: Split, batch: int, max_tokens: int, device: torch.device) -> Iterator[Batch]:

@@ -4,9 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldebm.data.batches import moved
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.models.cross_entropy import linear_cross_entropy
 from ldebm.models.initial import uniform_
+
+LOOKS_EVERY = {"cpu": 1, "cuda": 8}  # tokens, for ended sentences; a look at CUDA waits for it
 
 
 class Decoder(nn.Module):
@@ -50,12 +53,13 @@ class Decoder(nn.Module):
         …, `lengths` n (B,) and `z` (B, D). Returns (B,).
         """
         nll = self.token_nll(tokens, lengths, z)
-        sentence = torch.arange(len(lengths)).repeat_interleave(lengths).to(nll.device)
-        return nll.new_zeros(len(lengths)).index_add(0, sentence, nll)
+        counts = moved(lengths, nll.device)
+        # the sum of index_add, but in a fixed order on CUDA too; `unsafe`: its checks would wait
+        return torch.segment_reduce(nll, "sum", lengths=counts, unsafe=True)
 
     def token_nll(self, tokens: Tensor, lengths: Tensor, z: Tensor) -> Tensor:
         """-log p(x_i|x_<i, z) of every real token, sentence after sentence: (Σ n,)."""
-        rows = _real_positions(lengths, tokens.shape[1] - 1).to(tokens.device)
+        rows = moved(_real_positions(lengths, tokens.shape[1] - 1), tokens.device)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
             states = self.gru(self._inputs(tokens[:, :-1], z), self._initial_state(z))[
                 0
@@ -76,20 +80,26 @@ class Decoder(nn.Module):
 
         Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch.
         """
+        every = LOOKS_EVERY[z.device.type]
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.autocast):
             decoded = torch.full((len(z), max_tokens), PAD, device=z.device)
             active = torch.arange(len(z), device=z.device)
             last = torch.full((len(z),), BOS, device=z.device)
+            going = torch.ones(len(z), dtype=torch.bool, device=z.device)
             state = self._initial_state(z)
             for step in range(max_tokens):
                 logits, state = self._next_logits(last, z, state)
                 last = _choose(logits, generator)
-                decoded[active, step] = last
-                going = (last != EOS) & (last != PAD)
-                if not going.all():
-                    active, last, z, state = active[going], last[going], z[going], state[:, going]
-                if not len(active):
+                decoded[active, step] = last.masked_fill(~going, PAD)
+                going = going & (last != EOS) & (last != PAD)
+                if (step + 1) % every:
+                    continue
+                kept = going.nonzero()[:, 0]  # the host waits for the device here only
+                if not len(kept):
                     break
+                if len(kept) < len(active):
+                    active, last, z, state = active[kept], last[kept], z[kept], state[:, kept]
+                    going = going[kept]
         return decoded
 
     def _inputs(self, tokens: Tensor, z: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ldebm.data.batches import moved
+
 
 class Encoder(nn.Module):
     """h(x) = [last forward state ; last backward state] of a GRU over <s> x_1 … x_n.
@@ -25,7 +27,7 @@ class Encoder(nn.Module):
 
         `lengths` (B,) lies on the CPU. Returns (B, 2H).
         """
-        last = lengths.to(tokens.device)[:, None]  # (B, 1)
+        last = moved(lengths, tokens.device)[:, None]  # (B, 1)
         position = torch.arange(tokens.shape[1], device=tokens.device)
         reverse = (last - position).clamp_min(0)  # (B, 1 + L)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):

@@ -4,6 +4,7 @@ import torch
 
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
+from ldebm.models import decoder as decoder_module
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
 from ldebm.models.networks import SentenceSize
@@ -125,6 +126,29 @@ def test_decoding_stops_at_the_end_of_a_sentence():
     for row in decoder.decode(torch.randn(64, 4) * 3, 12).tolist():
         ends = [position for position, token in enumerate(row) if token in (EOS, PAD)]
         assert all(token == PAD for token in row[ends[0] + 1 :]) if ends else len(row) == 12
+
+
+@pytest.mark.parametrize("every", [2, 3, 50])
+def test_looking_less_often_for_ended_sentences_changes_nothing(every, monkeypatch):
+    torch.manual_seed(3)
+    decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.3, tied=True).eval()
+    z = torch.randn(64, 4) * 3
+    expected = decoder.decode(z, 12)
+    ends = (expected == EOS).any(1) | (expected == PAD).any(1)
+    assert 0 < ends.sum() < 64
+    monkeypatch.setitem(decoder_module.LOOKS_EVERY, "cpu", every)
+    assert torch.equal(decoder.decode(z, 12), expected)
+
+
+def test_a_sentences_cost_is_the_sum_of_its_tokens():
+    """Sentences of unlike lengths, added up one by one."""
+    torch.manual_seed(3)
+    decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.0, tied=True)
+    lengths, z = torch.tensor([3, 1, 4, 2]), torch.randn(4, 4)
+    tokens = torch.randint(3, 9, (4, 5))
+    each = iter(decoder.token_nll(tokens, lengths, z).tolist())
+    by_hand = [sum(next(each) for _ in range(length)) for length in lengths.tolist()]
+    torch.testing.assert_close(decoder(tokens, lengths, z), torch.tensor(by_hand))
 
 
 def test_sampled_decoding_has_the_models_frequencies(generator):

@@ -106,3 +106,12 @@ def test_cuda_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         devices.choose("cuda")
     monkeypatch.setattr(devices, "_has_cuda", lambda: True)
     assert (devices.kind("auto"), devices.kind("cpu")) == ("cuda", "cpu")
+
+
+def test_float32_is_float32_after_preparing() -> None:
+    """PyTorch's own setting for cuDNN's recurrent layers is TF32."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    devices.prepare(torch.device("cpu"))
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.tensor([1e-20]) * 1e-20 == 0

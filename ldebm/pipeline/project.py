@@ -13,6 +13,7 @@ from ldebm import params as parameters
 from ldebm.config import Params, RowConfig, TextFiles
 from ldebm.data import download
 from ldebm.errors import UserError
+from ldebm.outside import is_outside
 from ldebm.pipeline.steps import Input, Step, read_manifest
 from ldebm.runtime.tracking import NoTracker, Tracker, open_tracker
 
@@ -72,7 +73,7 @@ class Project:
                 {"corpus": "text"},
                 inputs,
                 self.root / "data/raw",
-                ["ldebm.data.download:import_texts"],
+                ["ldebm.data.download"],
                 self._import_texts,
             )
         if corpus == "grammar":
@@ -82,7 +83,7 @@ class Project:
                 slice_,
                 {},
                 self.root / "data/raw",
-                ["ldebm.data.grammar:write_corpus"],
+                ["ldebm.data.grammar"],
                 self._write_grammar,
             )
         slice_ = {"corpus": corpus, "sha256": download.CHECKSUMS}
@@ -104,7 +105,7 @@ class Project:
             {"vocabulary_limit": limit},
             inputs,
             self.root / "data/tokens",
-            ["ldebm.data.corpus:tokenize"],
+            ["ldebm.data.corpus"],
             work,
         )
 
@@ -114,7 +115,7 @@ class Project:
             **self._model_slice(model, seed),
             "training": self._block(model).training.model_dump(mode="json"),
         }
-        entries = ["ldebm.training.loop:train", self._builder(model)]
+        entries = ["ldebm.training.loop", self._builder(model)]
         name, output = f"train {model} seed {seed}", self.folder("models", model, seed)
 
         def work(checkpoints: Path, out: Path) -> None:
@@ -137,7 +138,7 @@ class Project:
             return self._sample_real()
         settings = self.params.evaluation.model_dump(include={"samples", "sample_batch", "seed"})
         slice_ = {**self._model_slice(model, seed), "evaluation": settings}
-        entries = ["ldebm.evaluation.sampling:sample", self._builder(model)]
+        entries = ["ldebm.evaluation.sampling", self._builder(model)]
 
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.evaluation.sampling import sample
@@ -159,7 +160,7 @@ class Project:
         slice_ = {
             "judge": self.params.judge.model_dump(include={"train_sentences", "valid_sentences"})
         }
-        entries = ["ldebm.evaluation.sampling:sample_real"]
+        entries = ["ldebm.evaluation.sampling"]
 
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.evaluation.sampling import sample_real
@@ -185,7 +186,7 @@ class Project:
 
         output, entries = (
             self.folder("judgements", model, seed),
-            ["ldebm.evaluation.judging:judge"],
+            ["ldebm.evaluation.judging"],
         )
         inputs = {"tokens": self._tokens, "samples": samples}
         return self._step(f"judge {model} seed {seed}", slice_, inputs, output, entries, work)
@@ -200,9 +201,10 @@ class Project:
             "metrics": self.params.metrics,
         }
         entries = [
-            "ldebm.evaluation.scoring:evaluate",
-            "ldebm.evaluation.likelihood:likelihood",
+            "ldebm.evaluation.scoring",
+            "ldebm.evaluation.likelihood",
             self._builder(model),
+            *(name.partition(":")[0] for name in self.params.metrics),
         ]
         samples = self._samples(model, seed)
 
@@ -265,9 +267,7 @@ class Project:
         slice_ = self.params.model_dump(
             mode="json", exclude={"run": {"device"}, "data": {"source"}}
         )
-        return self._step(
-            "table", slice_, inputs, self.results, ["ldebm.report.write:write_results"], work
-        )
+        return self._step("table", slice_, inputs, self.results, ["ldebm.report.write"], work)
 
     def _context(
         self, model: str, seed: int, tracker: Tracker, checkpoints: Path, out: Path
@@ -314,7 +314,8 @@ class Project:
         return self.params.models[model]
 
     def _builder(self, model: str) -> str:
-        return type(self._block(model)).__module__
+        block = self._block(model)
+        return block.row.partition(":")[0] if is_outside(block.row) else type(block).__module__
 
     def _model_slice(self, model: str, seed: int) -> dict[str, Any]:
         """What decides a model's shape and weights, but for its training."""

@@ -1,270 +1,105 @@
-"""Which source text a step depends on: the definitions of this package that can be reached from its entry point.
+"""Which source a step depends on: whole modules, those that imports reach from its entry modules.
 
-Read off the syntax trees, so nothing is imported. Comments on their own line, blank lines and docstrings do not count.
+Read off the syntax trees, so nothing is run. Comments, layout and docstrings do not count.
 """
 
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+from ldebm.errors import UserError
 
-# What these modules hold reaches a step as parameters, or has no influence on its outputs.
+PACKAGE = Path(__file__).parents[1]
 NOT_FOLLOWED = frozenset(
     f"ldebm.{name}"
     for name in (
-        *(
-            "zoo",
-            "rows",
-            "config",
-            "params",
-            "outside",
-            "pipeline.project",
-            "pipeline.steps",
-            "pipeline.sources",
-            "runtime.tracking",
-        ),
-        *("cli", "errors", "runtime.provenance", "training.console"),
+        *("config", "params", "rows", "outside"),  # what they hold reaches a step as parameters
+        *("cli", "errors", "training.console", "runtime.tracking"),  # what they do is no output
+        "runtime.provenance",  # a record of the code, not a part of it
     )
 )
 
-Statements = list[ast.stmt]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A definition in a module of this package, or with `name` None the whole module."""
-
-    module: str
-    name: str | None = None
-
-
-class Module:
-    """The syntax tree of a module: its definitions, the names it imports from this package, and statements that act on import."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.name, self.path = name, path
-        self.lines = path.read_text(encoding="utf-8").splitlines()
-        self.tree = ast.parse("\n".join(self.lines))
-        self.definitions: dict[str, Statements] = {}
-        self.effects: Statements = []
-        for statement in self.tree.body:
-            names = _defined_names(statement)
-            for defined in names:
-                self.definitions.setdefault(defined, []).append(statement)
-            if (
-                not names
-                and not isinstance(statement, ast.Import | ast.ImportFrom)
-                and not _is_docstring(statement)
-            ):
-                self.effects.append(statement)
-
-    @cached_property
-    def imports(self) -> dict[str, Reference]:
-        """Names bound by imports anywhere in the file to something of this package."""
-        found: dict[str, Reference] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                found |= {
-                    a.asname or a.name.partition(".")[0]: Reference(a.name)
-                    for a in node.names
-                    if find(a.name)
-                }
-            elif isinstance(node, ast.ImportFrom):
-                origin = self._absolute(node)
-                for alias in node.names:
-                    if find(f"{origin}.{alias.name}"):
-                        found[alias.asname or alias.name] = Reference(f"{origin}.{alias.name}")
-                    elif find(origin):
-                        found[alias.asname or alias.name] = Reference(
-                            origin, alias.name if alias.name != "*" else None
-                        )
-        return found
-
-    def _absolute(self, node: ast.ImportFrom) -> str:
-        parents = (
-            self.name.split(".") if self.path.name == "__init__.py" else self.name.split(".")[:-1]
-        )
-        base = parents[: len(parents) - node.level + 1] if node.level else []
-        return ".".join([*base, *([node.module] if node.module else [])])
-
-    def statements(self, name: str | None) -> Statements:
-        """The statements that define `name`, and those that act on import; with None, all of them."""
-        return self.tree.body if name is None else [*self.definitions.get(name, []), *self.effects]
-
-
-@cache
-def find(name: str) -> Module | None:
-    """The module of this package called `name`, or None."""
-    first, *rest = name.split(".")
-    if first != PACKAGE.name:
-        return None
-    path = PACKAGE.joinpath(*rest)
-    for candidate in (
-        (path / "__init__.py", path.with_suffix(".py")) if rest else (path / "__init__.py",)
-    ):
-        if candidate.is_file():
-            return Module(name, candidate)
-    return None
+Place = tuple[Path, Path | None]  # a file, and the folder of a user's own that it was found in
 
 
 def source_hash(entries: Iterable[str]) -> str:
-    """SHA-256 of all source reached from `entries`, each `module:definition` or `module`.
+    """SHA-256 of all source that is reached from `entries`, each a module's name or a file's."""
+    texts = sorted(f"{place[0].name}\n{_read(place)[0]}" for place in reached(entries))
+    return hashlib.sha256("\n\n".join(texts).encode()).hexdigest()
 
-    Entries themselves always count; from there only modules that are not in NOT_FOLLOWED are followed.
+
+def reached(entries: Iterable[str]) -> set[Place]:
+    """The files that have a part in `source_hash`.
+
+    Modules in NOT_FOLLOWED count only as entries. Of a user's own `FILE.py`, what it imports from
+    its own folder counts.
+
+    Raises:
+        UserError: a file is not there, or is no Python.
     """
-    texts = {text for module, statement in _reached(entries) for text in _source(module, statement)}
-    return hashlib.sha256("\n\n".join(sorted(texts)).encode()).hexdigest()
-
-
-def reached(entries: Iterable[str]) -> set[str]:
-    """The modules that have a part in `source_hash`."""
-    return {module.name for module, _ in _reached(entries)}
-
-
-def _reached(entries: Iterable[str]) -> Iterator[tuple[Module, ast.stmt]]:
-    pending = [
-        Reference(module, name or None)
-        for module, _, name in (entry.partition(":") for entry in entries)
-    ]
-    seen: set[Reference] = set()
+    found: set[Place] = set()
+    pending = [_find(name, None) or (Path(name), Path(name).parent) for name in entries]
     while pending:
-        reference = pending.pop()
-        if reference in seen:
-            continue
-        seen.add(reference)
-        module = find(reference.module)
-        if module is None:
-            raise LookupError(f"{reference.module} is no module of this package")
-        resolved = _resolve(module, reference)
-        if resolved.module != module.name:
-            pending += [resolved] if resolved.module not in NOT_FOLLOWED else []
-            continue
-        for statement in module.statements(resolved.name):
-            yield module, statement
-            pending += (
-                r
-                for r in _references(module, statement)
-                if r.module == module.name or r.module not in NOT_FOLLOWED
-            )
+        place = pending.pop()
+        if place not in found:
+            found.add(place)
+            pending += _read(place)[1]
+    return found
 
 
-def _source(module: Module, statement: ast.stmt) -> Iterator[str]:
-    yield f"{module.name}\n{_text(module, statement)}"
-    yield from _files(module, statement)
+def _read(place: Place) -> tuple[str, list[Place]]:
+    path, home = place
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _parse(text, path, home) if path.suffix == ".py" else (text, [])
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as source ({error})") from None
 
 
-def _resolve(module: Module, reference: Reference) -> Reference:
-    """Where a name that a module hands on is defined: its own text, an import, or a module that its `__getattr__` looks into."""
-    name = reference.name
-    if name is None or name in module.definitions:
-        return reference
-    if name in module.imports:
-        return module.imports[name]
-    for candidate in _named_modules(module.tree):
-        if name in candidate.definitions or name in candidate.imports:
-            return Reference(candidate.name, name)
-    return Reference(module.name)
+@cache
+def _parse(text: str, path: Path, home: Path | None) -> tuple[str, list[Place]]:
+    """A module's text without what does not count, and the files that it names."""
+    tree = ast.parse(text)
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in (node for node in ast.walk(tree) if isinstance(node, kinds)):
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Pass()
+    named = [*_imports(tree, path, home), *_files(tree, path, home)]
+    return ast.unparse(tree), named
 
 
-def _references(module: Module, statement: ast.stmt) -> Iterator[Reference]:
-    """What of this package a statement names."""
-    whole: set[str] = set()
-    nodes = [node for part in _read_parts(module, statement) for node in ast.walk(part)]
-    members = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    for node in nodes:
-        if not isinstance(node, ast.Name):
-            continue
-        if node.id in module.definitions:
-            yield Reference(module.name, node.id)
-        elif (target := module.imports.get(node.id)) is not None:
-            if target.name is None and id(node) in members:
-                yield Reference(target.module, members[id(node)])
-            elif target.name is None:
-                whole.add(target.module)
-            else:
-                yield target
-    yield from map(Reference, whole)
-    yield from (Reference(named.name) for named in _named_modules(statement))
+def _imports(tree: ast.Module, path: Path, home: Path | None) -> Iterator[Place]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            root = home or PACKAGE.parent
+            above = path.parents[node.level - 1].relative_to(root).parts if node.level else ()
+            origin = ".".join([*above, *filter(None, [node.module])])
+            full = [f"{origin}.{alias.name}" for alias in node.names]
+            names += [name if _find(name, home) else origin for name in full]
+    yield from filter(None, (_find(name, home) for name in names if name not in NOT_FOLLOWED))
 
 
-def _read_parts(module: Module, statement: ast.stmt) -> list[ast.AST]:
-    """A statement without the decorators that merely label it: those of a module that is not followed."""
-    if module.name not in NOT_FOLLOWED or not isinstance(statement, ast.FunctionDef):
-        return [statement]
-    return [statement.args, *statement.body]
+def _files(tree: ast.Module, path: Path, home: Path | None) -> Iterator[Place]:
+    """Other files beside a module, named in strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value if len(node.value) < 100 and node.value.isprintable() else ""
+            plain = "/" not in name and not name.endswith(".py")
+            if plain and (path.parent / name).is_file():
+                yield path.parent / name, home
 
 
-def _text(module: Module, statement: ast.stmt) -> str:
-    first = statement.lineno
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef) and module.name not in NOT_FOLLOWED:
-        first = min([first, *(decorator.lineno for decorator in statement.decorator_list)])
-    skipped: set[int] = set()
-    for node in ast.walk(statement):
-        if isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        ) and _is_docstring(node.body[0]):
-            docstring = node.body[0]
-            if docstring.lineno > node.lineno:
-                skipped |= set(
-                    range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1)
-                )
-    lines = (
-        module.lines[number - 1]
-        for number in range(first, (statement.end_lineno or first) + 1)
-        if number not in skipped
-    )
-    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
-
-
-def _files(module: Module, statement: ast.stmt) -> Iterator[str]:
-    """The text of data files beside the module that a statement names."""
-    for name in _strings(statement):
-        path = module.path.parent / name if name and len(name) < 100 and "\n" not in name else None
-        if path is not None and path.is_file() and path.suffix != ".py":
-            yield f"{path.name}\n{path.read_text(encoding='utf-8')}"
-
-
-def _named_modules(node: ast.AST) -> Iterator[Module]:
-    """Modules of this package whose full names stand in strings."""
-    for text in _strings(node):
-        module = find(text) if text.startswith(f"{PACKAGE.name}.") else None
-        if module is not None:
-            yield module
-
-
-def _strings(node: ast.AST) -> Iterator[str]:
-    return (
-        child.value
-        for child in ast.walk(node)
-        if isinstance(child, ast.Constant) and isinstance(child.value, str)
-    )
-
-
-def _defined_names(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [statement.name]
-    targets = (
-        statement.targets
-        if isinstance(statement, ast.Assign)
-        else [statement.target]
-        if isinstance(statement, ast.AnnAssign)
-        else []
-    )
-    return [
-        node.id
-        for target in targets
-        for node in ast.walk(target)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]
-
-
-def _is_docstring(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+def _find(name: str, home: Path | None) -> Place | None:
+    """The module called `name`: of this package, or in the folder of a user's file."""
+    own = name.partition(".")[0] == PACKAGE.name
+    base = PACKAGE.parent if own else home
+    if base is None:
+        return None
+    path = base.joinpath(*name.split("."))
+    files = (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    return next(((file, None if own else home) for file in files if file.is_file()), None)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ldebm import __version__
+from ldebm import __version__, ask
 from ldebm.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status: 0, 2 for a user's mistake, 130 or 143 when interrupted or terminated."""
-    options = build_parser().parse_args(arguments)
+    options = ask.parse(build_parser(), arguments)
     try:
         with _termination_raises():
             options.run(options)
@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs.add_parser("sync", help="send to MLflow what earlier steps could not").set_defaults(
         run=_sync
     )
+    ask.add_verbs(verbs, common)
     return parser
 
 

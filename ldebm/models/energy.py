@@ -42,6 +42,18 @@ def free_energy(logits: Tensor) -> Tensor:
     return logits.logsumexp(dim=-1)
 
 
+@dataclass(frozen=True)
+class SymbolGiven(SymbolEnergy):
+    """f_y of one symbol alone: F of p(z|y), so that p(z|y) ∝ exp(f_y(z)) where p(z) ∝ exp(F(z))."""
+
+    energy: SymbolEnergy
+    symbol: int
+
+    def logits(self, z: Tensor, t: Tensor | None) -> Tensor:
+        """(B, D) -> (B, 1)."""
+        return self.energy.logits(z, t)[:, self.symbol, None]
+
+
 class SymbolVectorNet(nn.Module):
     """SVEBM's f: latent_dim → hidden → hidden → symbols with exact GELU (Pang & Wu 2021)."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from ldebm.models.diffusion import NoiseSchedule, reverse_chain
 from ldebm.models.energy import (
     SymbolEnergy,
+    SymbolGiven,
     TimeConditionedNet,
     TimeConditionedWeights,
     free_energy,
@@ -18,6 +20,8 @@ from ldebm.models.energy import (
 from ldebm.models.langevin import gaussian_noise
 from ldebm.models.posteriors import Posterior, gaussian_log_density, standard_log_density
 from ldebm.models.priors import Prior
+
+GIVEN_STEPS = 4  # times the steps at level 0 where the symbol is given; 1 reaches it half as often
 
 
 class LatentDiffusionPrior(Prior):
@@ -35,14 +39,27 @@ class LatentDiffusionPrior(Prior):
         self.network, self.steps, self.step_size = network, steps, step_size
         self.schedule = NoiseSchedule(levels)
         self.noise, self.noise_width = (1, *(steps for _ in range(levels))), network.latent_dim
+        self.symbol: int | None = None  # of p(z|y)
 
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
         """z_T ~ N(0, I), then the reverse chain of one level a stage; level 0 stands for z."""
         if state is None:
             return noise[0]
-        level = torch.full((len(state),), self.schedule.levels - index, device=state.device)
-        weights = self.network.weights().detach()
-        return reverse_chain(weights, self.schedule, state, level, noise, self.step_size)
+        level = self.schedule.levels - index
+        t = torch.full((len(state),), level, device=state.device)
+        energy: SymbolEnergy = self.network.weights().detach()
+        if self.symbol is not None and level == 0:
+            energy = SymbolGiven(energy, self.symbol)
+        return reverse_chain(energy, self.schedule, state, t, noise, self.step_size)
+
+    def given(self, variable: int, value: int) -> "LatentDiffusionPrior":
+        """The same chain with f_y for F at level 0, where the symbol is coupled: p(y, z_0|z_1).
+
+        It runs longer there: z_1 was drawn for any symbol, and the way to y's may be far.
+        """
+        one = copy(self)
+        one.symbol, one.noise = value, (*self.noise[:-1], GIVEN_STEPS * self.steps)
+        return one
 
     def draw(self, z: Tensor, generator: torch.Generator) -> "DiffusionDraw":
         """The noise levels of a training step for posterior samples `z` (N, dim), and both chains.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ldebm.models.posteriors import Categorical, Gaussian, Posterior, gaussian_log_density
-from ldebm.models.priors import Prior, uniform_choice
+from ldebm.models.priors import GivenCode, Prior, uniform_choice
 
 
 class GaussianMixturePrior(Prior):
@@ -36,6 +36,10 @@ class GaussianMixturePrior(Prior):
             self.logvar[group, component],
         )  # (B, groups, dim)
         return (mean + (0.5 * logvar).exp() * epsilon.unflatten(1, (groups, dim))).flatten(1)
+
+    def given(self, variable: int, value: int) -> Prior:
+        """The component of one group fixed."""
+        return GivenCode(self, variable, value, self.mean.shape[1])
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log Π_groups (1/K) Σ_c N(z_g; μ_gc, σ²_gc): (…, groups · group_dim) -> (…)."""

@@ -74,6 +74,10 @@ class Prior(nn.Module, ABC):
         """p(y|z), (N, D) -> (N, K)."""
         return None
 
+    def given(self, variable: int, value: int) -> "Prior | None":
+        """A sampler of p(z|y), y the `value` of one variable of the code; of symbols there is one."""
+        return None
+
     def draw(self, z: Tensor, generator: torch.Generator) -> EnergyDraw | None:
         """What a training step needs of posterior samples `z` (N, D)."""
         return None
@@ -122,6 +126,24 @@ class StandardNormal(Prior):
         return None if q.gaussian is None else q.gaussian.kl_standard().sum(-1)
 
 
+class GivenCode(Prior):
+    """A prior that chooses its code by quantiles of its noise, with one variable's choice fixed."""
+
+    label = "-"
+
+    def __init__(self, prior: Prior, variable: int, value: int, values: int) -> None:
+        super().__init__()
+        self.prior, self.variable = prior, variable
+        self.noise, self.noise_width = prior.noise, prior.noise_width
+        self.quantile = torch.special.ndtri(torch.tensor((value + 0.5) / values))
+
+    def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
+        """As the prior, with the noise that falls on the value."""
+        noise = noise.clone()
+        noise[0, :, self.variable] = self.quantile
+        return self.prior.stage(index, state, noise)
+
+
 class UniformCode(Prior):
     """M independent variables, uniform over K values; z concatenates their one-hot values."""
 
@@ -138,6 +160,10 @@ class UniformCode(Prior):
             .flatten(1)
             .float()
         )
+
+    def given(self, variable: int, value: int) -> Prior:
+        """One variable fixed, the others uniform."""
+        return GivenCode(self, variable, value, self.values)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """-M log K for every code."""
@@ -165,6 +191,10 @@ class JointPrior(Prior):
             [self.code.stage(0, None, code), self.gaussian.stage(0, None, gaussian)], 1
         )
 
+    def given(self, variable: int, value: int) -> Prior:
+        """One variable of the code fixed."""
+        return GivenCode(self, variable, value, self.code.values)
+
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(c) + log p(y)."""
         width = self.gaussian.noise_width
@@ -191,6 +221,10 @@ class SamplingOnly(Prior):
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
         """As the prior it stands for."""
         return self.prior.stage(index, state, noise)
+
+    def given(self, variable: int, value: int) -> Prior | None:
+        """That of the prior it stands for."""
+        return self.prior.given(variable, value)
 
 
 class EmptyPrior(Prior):

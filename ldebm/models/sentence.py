@@ -110,9 +110,11 @@ class SentenceModel(nn.Module):
         return self.decoder.decode(self.encode(batch).mode(), max_tokens)
 
     @torch.no_grad()
-    def sample(self, count: int, max_tokens: int, generator: torch.Generator) -> Tensor:
-        """Sentences from the prior: (count, max_tokens) ids."""
-        z = self.prior.sample(count, generator)
+    def sample(
+        self, count: int, max_tokens: int, generator: torch.Generator, prior: Prior | None = None
+    ) -> Tensor:
+        """Sentences from the model's prior, or from another: (count, max_tokens) ids."""
+        z = (prior or self.prior).sample(count, generator)
         return self.decoder.decode(z, max_tokens, None if self.greedy else generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
+from copy import copy
 
 import torch
 from torch import Tensor, nn
 
-from ldebm.models.energy import SymbolVectorNet, SymbolVectorWeights, free_energy
+from ldebm.models.energy import SymbolEnergy, SymbolGiven, SymbolVectorNet, free_energy
 from ldebm.models.langevin import gaussian_noise, langevin
 from ldebm.models.posteriors import Posterior, standard_log_density
 from ldebm.models.priors import Prior
@@ -25,15 +26,26 @@ class SymbolVectorPrior(Prior):
     def __init__(self, network: SymbolVectorNet, steps: int, step_size: float) -> None:
         super().__init__()
         self.network, self.step_size = network, step_size
+        self.symbol: int | None = None  # of p(z|y)
         self.noise, self.noise_width = (1, *pieces(steps, STAGE)), network.latent_dim
 
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
         """z ~ N(0, I), then steps of the chain."""
-        return noise[0] if state is None else self.chain(self.network.weights(), state, noise)
+        if state is None:
+            return noise[0]
+        weights = self.network.weights().detach()
+        one = weights if self.symbol is None else SymbolGiven(weights, self.symbol)
+        return self.chain(one, state, noise)
 
-    def chain(self, weights: SymbolVectorWeights, z: Tensor, noise: Iterable[Tensor]) -> Tensor:
+    def given(self, variable: int, value: int) -> "SymbolVectorPrior":
+        """p(z|y) ∝ exp(f_y(z)) N(z; 0, I), by the same chain."""
+        one = copy(self)
+        one.symbol = value
+        return one
+
+    def chain(self, energy: SymbolEnergy, z: Tensor, noise: Iterable[Tensor]) -> Tensor:
         """z ← z + (s²/2)(∇F(z) - z) + s ε, one step for every ε of `noise`."""
-        energy_gradient = weights.detach().gradient_at(None)
+        energy_gradient = energy.gradient_at(None)
         return langevin(z, lambda z: energy_gradient(z) - z, self.step_size, noise)
 
     def draw(self, z: Tensor, generator: torch.Generator) -> "SymbolVectorDraw":
@@ -41,7 +53,7 @@ class SymbolVectorPrior(Prior):
         weights = self.network.weights()
         start, *noise = gaussian_noise(z, sum(self.noise), generator)
         return SymbolVectorDraw(
-            weights.logits(z), weights.logits(self.chain(weights, start, noise))
+            weights.logits(z), weights.logits(self.chain(weights.detach(), start, noise))
         )
 
     def symbols(self, z: Tensor) -> Tensor:

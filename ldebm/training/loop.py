@@ -8,16 +8,16 @@ import torch
 
 from ldebm import build
 from ldebm.context import Context
-from ldebm.data.files import write_json
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.provenance import git_commit, package_versions
+from ldebm.training.card import describe
 from ldebm.training.console import Console
 from ldebm.training.trainer import Entry, Trainer
 
 
 def train(context: Context) -> None:
-    """Train the context's model: model.safetensors, history.csv and run.json."""
+    """Train the context's model: model.safetensors, history.csv, and what `describe` writes."""
     torch.manual_seed(context.seed)
     trainer = Trainer(context, build.build(context))
     console = Console(f"{context.key} seed {context.seed}", trainer.total_steps)
@@ -46,11 +46,23 @@ def _write_history(path: Path, history: list[Entry]) -> None:
 def _write_record(context: Context, trainer: Trainer) -> None:
     progress, params = trainer.progress, context.params
     row = params.models[context.key]
+    model, data = trainer.model, {"corpus": params.data.model_dump()["corpus"]}
+    data |= {
+        "train_sentences": len(context.corpus.train),
+        "word_types": len(context.corpus.vocabulary),
+    }
     record = {
         "model": context.key,
         "row": row.name,
         "seed": context.seed,
         "parameters": row.model_dump(),
+        "composition": {
+            "source": row.source,
+            "posterior": model.posterior.label,
+            "prior": model.prior.label,
+            "regularisers": ", ".join(one.label for one in model.regularisers) or "-",
+        },
+        "data": data,
         "sentence_model": params.sentence_model.model_dump(),
         "run": {**params.run.model_dump(), "precision": context.precision},
         "weights": {name: sum(p.numel() for p in group) for name, group in trainer.groups.items()},
@@ -63,4 +75,4 @@ def _write_record(context: Context, trainer: Trainer) -> None:
         "versions": package_versions(),
         "git_commit": git_commit(),
     }
-    write_json(context.out / "run.json", record)
+    describe(context.out, record, context.corpus.vocabulary)

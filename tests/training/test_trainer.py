@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+import ldebm
 from ldebm import build, params
 from ldebm.build import build_model
 from ldebm.context import Context
@@ -189,6 +190,22 @@ def test_what_a_run_leaves(small, tmp_path):
     texts = reconstructions(context, model, context.corpus.test)
     assert len(texts) == len(context.corpus.test)
     assert posterior_modes(context, model, context.corpus.test).shape == (40, 6)
+
+
+def test_the_folder_stands_alone(small, tmp_path, monkeypatch):
+    run(small, "dgm_vae", tmp_path, "run")
+    settings, tokens = small
+    context = Context.open(settings, "dgm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "run/out").rename("mine")
+    model, corpus = ldebm.load("mine", device="cpu"), context.corpus
+    assert model.reconstruct(list(corpus.texts(corpus.test))) == reconstructions(
+        context, build.load(context, Path("mine")), corpus.test
+    )
+    card = Path("mine/README.md").read_text()
+    assert "# DGM-VAE, seed 1" in card
+    assert f"300 sentences, {len(corpus.vocabulary)} word types" in card
 
 
 def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(

@@ -1,0 +1,166 @@
+"""The shell's verbs on a trained model: one sentence or answer a line, as text or as JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldebm.errors import UserError
+
+if TYPE_CHECKING:
+    from ldebm.trained import TrainedModel
+
+Answer = dict[str, Any]  # a line of --json; without, its values side by side
+MODEL = "a key under `models` in the parameters, or the folder of a trained model"
+
+
+def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
+    """Add the verbs to the command line."""
+    for run, help_ in (
+        (generate, "draw new sentences from a trained model"),
+        (reconstruct, "encode sentences and decode them again"),
+        (interpolate, "sentences on the way from one to another"),
+        (classify, "the symbol, or the code, of sentences"),
+        (symbols, "what every symbol of a model, or value of its code, stands for"),
+    ):
+        command = verbs.add_parser(run.__name__, parents=[common], help=help_, description=help_)
+        command.add_argument("model", metavar="MODEL", help=MODEL)
+        command.add_argument("--model-seed", type=int, metavar="N", help="which training of a key")
+        command.add_argument("--row", metavar="FILE.py:CLASS", help="row of one's own, of a folder")
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+        if run is interpolate:
+            command.add_argument("start", metavar="SENTENCE")
+            command.add_argument("end", metavar="SENTENCE")
+            command.add_argument("--steps", type=int, default=7, help="default: %(default)s")
+        elif run is not generate:
+            command.add_argument(
+                "sentences", nargs="*", metavar="SENTENCE",
+                help="default: the model's own" if run is symbols else "default: standard input",
+            )  # fmt: skip
+        if run in (generate, symbols):
+            command.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+        if run is generate:
+            command.add_argument("-n", type=int, default=10, help="default: %(default)s")
+            command.add_argument("--symbol", metavar="VALUE|VARIABLE:VALUE")
+        command.set_defaults(run=answers(run))
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parsed arguments; sentences may stand behind options too, which argparse alone refuses."""
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (any(one.startswith("-") for one in rest) or "sentences" not in options):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.sentences += rest
+    return options
+
+
+def answers(verb: Callable[["TrainedModel", Any], Iterator[Answer]]) -> Callable[[Any], None]:
+    """The command that opens the model and prints the answers of a verb."""
+
+    def command(options: argparse.Namespace) -> None:
+        _plain_warnings()
+        for answer in verb(_open(options), options):
+            print(json.dumps(answer, ensure_ascii=False) if options.json else _line(answer))
+
+    return command
+
+
+def generate(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
+    """`ldebm generate`."""
+    symbol = None if options.symbol is None else _symbol(options.symbol)
+    for sentence in model.samples(options.n, symbol, options.seed):
+        yield {"sentence": sentence}
+
+
+def reconstruct(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
+    """`ldebm reconstruct`."""
+    sentences = _sentences(options)
+    for sentence, text in zip(sentences, model.reconstruct(sentences), strict=True):
+        yield {"sentence": sentence, "reconstruction": text} if options.json else {"": text}
+
+
+def interpolate(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
+    """`ldebm interpolate`."""
+    for sentence in model.interpolate(options.start, options.end, options.steps):
+        yield {"sentence": sentence}
+
+
+def classify(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
+    """`ldebm classify`: a symbol, or a code of a value a variable, and the least probability."""
+    sentences = _sentences(options)
+    for sentence, probs in zip(sentences, model.classify(sentences), strict=True):
+        answer = {"symbol": probs.argmax(-1).tolist()}
+        if options.json:
+            yield {**answer, "probs": probs.tolist(), "sentence": sentence}
+        else:
+            yield {**answer, "least": f"{probs.max(-1).min():.3f}", "sentence": sentence}
+
+
+def symbols(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
+    """`ldebm symbols`."""
+    for one in model.symbols(options.sentences or None, seed=options.seed):
+        if options.json:
+            yield vars(one)
+        else:
+            shown = f"{one.variable}:{one.value}"
+            yield {"symbol": shown, "share": f"{one.share:.1%}", "words": " ".join(one.words)}
+            yield from ({"": f"    {sentence}"} for sentence in one.sentences)
+
+
+def _open(options: argparse.Namespace) -> "TrainedModel":
+    """The model of a folder, or of a key and a seed of the parameters."""
+    from ldebm.trained import TrainedModel
+    from ldebm.training.card import RECORD
+
+    folder, row = Path(options.model), options.row
+    if not (folder / RECORD).exists():
+        from ldebm.outside import is_outside
+        from ldebm.pipeline.project import Project
+
+        project = Project.load(options.params, options.overlay, options.root, options.results)
+        if options.model not in project.params.models:
+            raise UserError(
+                f"{options.model!r} is neither a folder with a {RECORD} nor a model of the "
+                f"parameters; there are: {', '.join(project.params.models)}"
+            )
+        key, named = options.model, project.params.models[options.model].row
+        seed = project.params.seeds[0] if options.model_seed is None else options.model_seed
+        folder, row = project.folder("models", key, seed), named if is_outside(named) else None
+        if not (folder / RECORD).exists():
+            raise UserError(
+                f"{folder} is not there yet; run `ldebm train {key} --seed {seed}` first"
+            )
+    return TrainedModel.from_pretrained(folder, row=row)
+
+
+def _sentences(options: argparse.Namespace) -> list[str]:
+    return options.sentences or [line.rstrip("\n") for line in sys.stdin]
+
+
+def _symbol(text: str) -> int | tuple[int, int]:
+    try:
+        variable, separator, value = text.rpartition(":")
+        return (int(variable), int(value)) if separator else int(value)
+    except ValueError:
+        raise UserError(f"--symbol {text}: give a value, or variable:value of a code") from None
+
+
+def _line(answer: Answer) -> str:
+    """The values, a tab between two, lists with spaces."""
+    values = answer.values()
+    return "\t".join(
+        " ".join(map(str, one)) if isinstance(one, list) else str(one) for one in values
+    )
+
+
+def _plain_warnings() -> None:
+    """Warnings as one line, like errors."""
+    import warnings
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ldebm: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show

@@ -1,0 +1,390 @@
+"""A trained model as an object: opened from its folder, asked in sentences or vectors.
+
+The folder that training writes stands alone: model.safetensors, run.json, vocabulary.txt, and
+README.md, a card made from the other two.
+"""
+
+import json
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from ldebm import rows
+from ldebm.config import SentenceSettings
+from ldebm.data.batches import Batch, by_length, collate
+from ldebm.data.corpus import Split
+from ldebm.data.vocabulary import UNK, Vocabulary
+from ldebm.errors import UserError
+from ldebm.evaluation.inference import EVALUATION_BATCH
+from ldebm.evaluation.likelihood import estimators
+from ldebm.models.networks import SentenceSize
+from ldebm.models.sentence import SentenceModel, sentence_generator
+from ldebm.outside import is_outside
+from ldebm.runtime import checkpoint
+from ldebm.runtime import device as devices
+from ldebm.training.card import RECORD, VOCABULARY, describe
+
+Array = NDArray[Any]
+Sentence = str | Array  # words between spaces, or word ids (n,)
+Sentences = Sentence | Sequence[Sentence]
+WEIGHTS = "model.safetensors"
+DRAWN = 500  # sentences that are drawn or decoded at once
+WORDS = 8  # that are shown of a symbol
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What a value of a variable stands for; of symbols there is one variable, 0.
+
+    `share` of the sentences have it for their likeliest value; `words` are those that tell most for
+    it, by p(w|value) log p(w|value)/p(w), and `sentences` those that are surest of it.
+    """
+
+    variable: int
+    value: int
+    share: float
+    words: list[str]
+    sentences: list[str]
+
+
+class TrainedModel:
+    """A trained row of the table.
+
+    Sentences are tokenised as the corpus was: a string of words between spaces, or an array of word
+    ids (n,), alone or in a sequence; what is asked of one is answered for one. What is given as
+    strings comes back as strings, arrays as arrays. A vector z has D entries: a Gaussian's or a
+    point's latents, the M·K entries of a code, or the code and then the Gaussian.
+    """
+
+    def __init__(
+        self, model: SentenceModel, vocabulary: Vocabulary, record: Mapping[str, Any]
+    ) -> None:
+        self.model, self.vocabulary, self.record = model.eval(), vocabulary, dict(record)
+        self.max_tokens: int = record["sentence_model"]["max_tokens"]
+        self.device = next(model.parameters()).device
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, device: str = "auto", row: str | None = None
+    ) -> "TrainedModel":
+        """The model in a folder that training or `save_pretrained` wrote.
+
+        Args:
+            device: auto, cpu or cuda.
+            row: FILE.py:CLASS, for a row of one's own: code is run only where it is named here.
+        """
+        folder = Path(folder)
+        record = read_record(folder)
+        vocabulary = Vocabulary.load(folder / VOCABULARY)
+        model = _build(folder, record, len(vocabulary), row)
+        path = folder / WEIGHTS
+        checkpoint.restore_model(model, checkpoint.load(path)[0], path)
+        where = devices.choose(device)
+        devices.prepare(where)
+        return cls(model.to(where), vocabulary, record)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write weights, record, vocabulary and card into a folder, for `from_pretrained`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        step = {"step": self.record["kept_step"]}
+        checkpoint.save(folder / WEIGHTS, checkpoint.model_tensors(self.model), step)
+        describe(folder, self.record, self.vocabulary)
+
+    @property
+    def name(self) -> str:
+        """The row's name in the table."""
+        return str(self.record["row"])
+
+    def encode(self, sentences: Sentences) -> Array:
+        """The mode of q(z|x): (D,) of one sentence, (N, D) of several."""
+        self._need(self.model.encoder is not None, "has no latent vector")
+        found = self._read(sentences, lambda batch: self.model.encode(batch).mode())
+        return found[0] if _is_one(sentences) else found
+
+    def decode(self, vectors: Array | Tensor | Sequence[Sequence[float]]) -> Any:
+        """Greedy sentences: of z (D,) a string, of (N, D) a list."""
+        z = torch.as_tensor(np.asarray(vectors), dtype=torch.float32, device=self.device)
+        width = self._shapes[0]
+        self._need(width > 0, "has no latent vector")
+        if z.ndim not in (1, 2) or z.shape[-1] != width:
+            raise UserError(
+                f"{self.name} decodes vectors ({width},) or (N, {width}), not {tuple(z.shape)}"
+            )
+        pieces = z.reshape(-1, width).split(DRAWN)
+        texts = [
+            text
+            for one in pieces
+            for text in self._texts(self.model.decoder.decode(one, self.max_tokens))
+        ]
+        return texts[0] if z.ndim == 1 else texts
+
+    def reconstruct(self, sentences: Sentences) -> Any:
+        """`decode(encode(sentences))`; of word ids, word ids."""
+        texts = self.decode(np.atleast_2d(self.encode(sentences)))
+        back = [
+            text if isinstance(one, str) else self.vocabulary.encode(text.split())
+            for one, text in zip(_listed(sentences), texts, strict=True)
+        ]
+        return back[0] if _is_one(sentences) else back
+
+    def interpolate(self, start: Sentence | Array, end: Sentence | Array, steps: int = 7) -> Any:
+        """`steps` points of the line from z of `start` to z of `end`, both included.
+
+        Between sentences they are sentences, between vectors (D,) vectors (steps, D).
+        """
+        if steps < 2:
+            raise UserError(f"an interpolation has at least 2 steps, not {steps}")
+        weight = np.linspace(0, 1, steps)[:, None]
+        return self._combine((start, end), lambda a, b: (1 - weight) * a + weight * b)
+
+    def arithmetic(
+        self, start: Sentence | Array, minus: Sentence | Array, plus: Sentence | Array
+    ) -> Any:
+        """`start` - `minus` + `plus` in z: of sentences a sentence, of vectors (D,) a vector."""
+        return self._combine((start, minus, plus), lambda a, b, c: a - b + c)
+
+    def sample(
+        self, n: int = 1, symbol: int | tuple[int, int] | None = None, seed: int = 1
+    ) -> list[str]:
+        """`n` sentences of the model, or those of one symbol, or of (variable, value) of a code.
+
+        Of a symbol y they are drawn by its own energy f_y, in the chain of SVEBM and at the last
+        level of LDEBM; a code's variable, or a mixture's component, is fixed.
+        """
+        return list(self.samples(n, symbol, seed))
+
+    def samples(
+        self, n: int, symbol: int | tuple[int, int] | None = None, seed: int = 1
+    ) -> Iterator[str]:
+        """`sample`, as they are drawn."""
+        if n < 1:
+            raise UserError(f"{n} sentences cannot be drawn; ask for 1 or more")
+        prior = self.model.prior
+        if symbol is not None:
+            given = prior.given(*self._symbol(symbol))
+            self._need(given is not None, "cannot be sampled by symbol")
+            prior = given or prior
+        generator = torch.Generator(self.device).manual_seed(seed)
+        for start in range(0, n, DRAWN):
+            count = min(DRAWN, n - start)
+            yield from self._texts(self.model.sample(count, self.max_tokens, generator, prior))
+
+    def classify(self, sentences: Sentences) -> Array:
+        """p(y|z) at the mode of q(z|x), (N, K); of a code q(c|x), (N, M, K). One sentence: no N."""
+        self._need(self._shapes[1] is not None, "has neither symbols nor a code")
+        found = self._read(sentences, self._probs)
+        found = found[:, 0] if found.shape[1] == 1 else found
+        return found[0] if _is_one(sentences) else found
+
+    def score(self, sentences: Sentences, samples: int = 500, seed: int = 1) -> Array:
+        """-log p(x) in nats, (N,), or a number of one sentence, by the row's sound estimator.
+
+        Exact of a language model; by importance sampling, an upper bound in expectation, where p(z)
+        has a density. `samples` are drawn of each sentence.
+        """
+        estimate = estimators(self.model)["nll"]
+        split = self._split(_listed(sentences))
+        found = np.empty(len(split))
+        for index in range(len(split)):
+            batch = collate(split, np.array([index]), self.max_tokens, self.device)
+            generator = sentence_generator(seed, index)
+            with torch.no_grad():
+                log_p = estimate(self.model, batch, samples, samples, generator)
+            if log_p is None:
+                raise UserError(f"{self.name} has no density p(z), so log p(x) cannot be estimated")
+            found[index] = -float(log_p)
+        return found[0] if _is_one(sentences) else found
+
+    def symbols(
+        self, sentences: Sequence[str] | None = None, examples: int = 3, seed: int = 1
+    ) -> list[Symbol]:
+        """What every symbol, or every value of a code, stands for among sentences.
+
+        Args:
+            sentences: None: 1,000 of the model's own.
+        """
+        self._need(self._shapes[1] is not None, "has neither symbols nor a code")
+        texts = list(sentences) if sentences else self._cut(self.sample(1000, seed=seed))
+        probs = self._read(texts, self._probs)  # (N, M, K)
+        words = [text.split() for text in texts]
+        every = Counter(chain.from_iterable(words))
+        return [
+            _symbol(variable, value, probs[:, variable], texts, words, every, examples)
+            for variable in range(probs.shape[1])
+            for value in range(probs.shape[2])
+        ]
+
+    def _need(self, has: bool, problem: str) -> None:
+        if not has:
+            raise UserError(f"{self.name} {problem}, so this cannot be asked of it")
+
+    def _combine(self, given: Sequence[Any], combine: Callable[..., Array]) -> Any:
+        """A combination of the vectors of sentences, decoded, or of vectors."""
+        if all(isinstance(one, str) for one in given):
+            return self.decode(combine(*self.encode(given)))
+        return combine(*(np.asarray(one, np.float32) for one in given)).astype(np.float32)
+
+    def _texts(self, ids: Tensor) -> list[str]:
+        return [" ".join(self.vocabulary.decode(one)) for one in ids.tolist()]
+
+    def _cut(self, texts: list[str]) -> list[str]:
+        """As much of sentences as the model reads."""
+        return [" ".join(text.split()[: self.max_tokens - 2]) for text in texts]
+
+    def _probs(self, batch: Batch) -> Tensor | None:
+        """(B, M, K), None of a row without symbols and code."""
+        q = self.model.encode(batch)
+        symbols = self.model.prior.symbols(q.mode())
+        if symbols is not None:
+            return symbols[:, None]
+        return None if q.code is None else q.code.probs
+
+    def _read(self, sentences: Sentences, read: Callable[[Batch], Tensor | None]) -> Array:
+        """A reading of every sentence (N, …), in their order."""
+        split = self._split(_listed(sentences))
+        found = [np.empty(0)] * len(split)
+        with torch.no_grad():
+            for batch in by_length(split, EVALUATION_BATCH, self.max_tokens, self.device):
+                values = read(batch)
+                assert values is not None
+                for index, value in zip(batch.indices, values.cpu().numpy(), strict=True):
+                    found[index] = value
+        return np.stack(found)
+
+    def _split(self, sentences: Sequence[Sentence]) -> Split:
+        """Word ids of the sentences; warns of words that are not known and of those cut off."""
+        known, most = self.vocabulary.ids, self.max_tokens - 2
+        unknown: Counter[str] = Counter()
+        ids = []
+        for sentence in sentences:
+            if isinstance(sentence, str):
+                words = sentence.split()
+                unknown.update(word for word in words if word not in known)
+                ids.append(self.vocabulary.encode(words))
+            else:
+                ids.append(np.asarray(sentence, np.int64))
+        if unknown:
+            shown = ", ".join(list(unknown)[:10])
+            warnings.warn(
+                f"read as {UNK}, as they are not in the vocabulary: {shown}", stacklevel=4
+            )
+        if long := sum(len(one) > most for one in ids):
+            warnings.warn(f"{long} sentences are cut to their first {most} words", stacklevel=4)
+        return Split(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
+
+    @cached_property
+    def _shapes(self) -> tuple[int, tuple[int, int] | None]:
+        """D, and (M, K) of symbols (M = 1) or a code, if the row has either."""
+        empty = self._split([np.empty(0, np.int64)])
+        batch = collate(empty, np.array([0]), self.max_tokens, self.device)
+        with torch.no_grad():
+            width, probs = self.model.encode(batch).mode().shape[1], self._probs(batch)
+        return width, None if probs is None else (probs.shape[1], probs.shape[2])
+
+    def _symbol(self, symbol: int | tuple[int, int]) -> tuple[int, int]:
+        """(variable, value), checked."""
+        shape = self._shapes[1]
+        self._need(shape is not None, "has neither symbols nor a code")
+        variables, values = shape or (0, 0)
+        variable, value = symbol if isinstance(symbol, tuple) else (0, symbol)
+        if isinstance(symbol, int) and variables > 1:
+            raise UserError(
+                f"{self.name} has a code of {variables} variables; name one with its value, "
+                f"variable:value, not {symbol}"
+            )
+        if not (0 <= variable < variables and 0 <= value < values):
+            names = (
+                f"symbols 0 to {values - 1}"
+                if variables == 1
+                else (f"variables 0 to {variables - 1} of values 0 to {values - 1}")
+            )
+            raise UserError(f"{self.name} has {names}, not {symbol}")
+        return variable, value
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of the run that a folder's model came from."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        whole = {"model", "row", "parameters", "sentence_model", "data"} <= record.keys()
+    except OSError as error:
+        raise UserError(
+            f"{folder / RECORD}: cannot be read ({error.strerror}); a trained model is a folder "
+            "models/KEY/seedN that `ldebm train KEY` writes"
+        ) from None
+    except (ValueError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{folder / RECORD}: not what this version of ldebm writes; train it again")
+    return record
+
+
+def _build(folder: Path, record: Mapping[str, Any], words: int, row: str | None) -> SentenceModel:
+    """The model that a record describes, with fresh weights."""
+    named = record["parameters"]["row"]
+    if is_outside(named) and row is None:
+        raise UserError(
+            f"{folder}: its row is code of a user's own, {named}; where you trust it, name it: "
+            f"row={named!r}, or --row in the shell"
+        )
+    try:
+        config = rows.find(row or named).model_validate(
+            {**record["parameters"], "row": row or named}
+        )
+        one = SentenceSettings.model_validate(record["sentence_model"])
+    except ValidationError as error:
+        raise UserError(
+            f"{folder / RECORD}: {error.errors()[0]['msg']} ({error.errors()[0]['loc']}); "
+            "it is damaged or of another version"
+        ) from None
+    return config.build(SentenceSize(words, one.embedding, one.hidden, one.dropout))
+
+
+def _listed(sentences: Sentences) -> list[Sentence]:
+    if isinstance(sentences, str):
+        return [sentences]
+    listed: list[Sentence] = [np.asarray(sentences)] if _is_one(sentences) else list(sentences)
+    if not listed:
+        raise UserError("no sentence is given; give one or more")
+    return listed
+
+
+def _is_one(sentences: Any) -> bool:
+    """Whether this is a string or an array of word ids, and no sequence of them."""
+    return isinstance(sentences, str) or (isinstance(sentences, np.ndarray) and sentences.ndim == 1)
+
+
+def _symbol(
+    variable: int,
+    value: int,
+    probs: Array,
+    texts: Sequence[str],
+    words: Sequence[list[str]],
+    every: Counter[str],
+    examples: int,
+) -> Symbol:
+    """The symbol's words and sentences; `probs` (N, K) of its variable."""
+    own = np.flatnonzero(probs.argmax(1) == value).tolist()
+    counts = Counter(chain.from_iterable(words[index] for index in own))
+    total, of_all = counts.total(), every.total()
+    telling = {w: n / total * math.log(n / total * of_all / every[w]) for w, n in counts.items()}
+    return Symbol(
+        variable,
+        value,
+        len(own) / len(texts),
+        sorted(telling, key=lambda word: (-telling[word], word))[:WORDS],
+        [texts[i] for i in sorted(own, key=lambda i: -probs[i, value])[:examples]],
+    )

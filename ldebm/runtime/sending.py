@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -32,6 +33,12 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path, self.offset = path, 0
         self.run: Run | None = None
+        with path.open("rb") as file:
+            self.header: Record = json.loads(file.readline())
+
+    def repeats(self, other: "Journal") -> bool:
+        """Whether it may hold the same points."""
+        return all(self.header[key] == other.header[key] for key in ("identity", "part"))
 
     def send(self, uri: str) -> int:
         """Send what was written since the last time; the number of records."""
@@ -42,7 +49,8 @@ class Journal:
         records = [json.loads(line) for line in text.splitlines()]
         try:
             if self.run is None:
-                self.run = Run(uri, records.pop(0))
+                self.run = Run(uri, self.header)
+                records.pop(0)
             self.run.record(records, self.path.parent)
         except Exception:
             self.run, self.offset = None, 0  # whether the last request arrived is not known
@@ -157,24 +165,32 @@ def main(folder: Path, own: Path | None = None) -> None:
     _import_mlflow()
     say(started=os.getpid())
     ended = mine is None
-    while True:
-        send_all(folder, mine, ended)
+    while send_all(folder, mine, ended) or not ended:
         if ended:
-            break
-        ended = bool(select.select([sys.stdin], [], [], PERIOD)[0])
-        if ended:
+            time.sleep(0.2)
+        elif select.select([sys.stdin], [], [], PERIOD)[0]:
+            ended = True
             signal.alarm(LAST)
 
 
-def send_all(folder: Path, mine: Journal | None, ended: bool) -> None:
-    """Send every journal, the oldest first, but for those that another process has in hand; say what came of it."""
+def send_all(folder: Path, mine: Journal | None, ended: bool) -> bool:
+    """Send every journal, the oldest first, but for those that another process has in hand.
+
+    Says what came of it.
+
+    Returns:
+        Whether `mine` has to wait for one of those, since both may hold the same points.
+    """
     uri, total = store_uri(), {"records": 0, "runs": 0, "left": 0, "busy": 0}
-    answers = True
+    answers, waits = True, False
     for path in sorted(folder.glob("*.jsonl")):
-        with _taken(path, mine) as journal:
+        with _taken(path, mine) as (journal, taken):
             if journal is None:
+                continue
+            if not taken:
                 total["busy"] += 1
-            elif not answers:
+                waits |= mine is not None and path < mine.path and journal.repeats(mine)
+            elif not answers or (journal is mine and waits):
                 total["left"] += 1
             else:
                 try:
@@ -188,32 +204,35 @@ def send_all(folder: Path, mine: Journal | None, ended: bool) -> None:
                     if ended or journal is not mine:
                         journal.delete()
     say(**total)
+    return waits
 
 
 @contextmanager
-def _taken(path: Path, mine: Journal | None) -> Iterator[Journal | None]:
-    """The journal at a path, locked; or None if its tracker, or another that sends, holds it."""
+def _taken(path: Path, mine: Journal | None) -> Iterator[tuple[Journal | None, bool]]:
+    """The journal at a path if it is still there, and whether it is locked for us, not for others."""
     if mine is not None and path == mine.path:
-        yield mine
+        yield mine, True
         return
     try:
-        file = path.open("rb")
+        file, journal = path.open("rb"), Journal(path)
     except FileNotFoundError:  # sent and deleted just now
-        yield None
+        yield None, False
         return
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield None
+            yield journal, False
         else:
-            yield Journal(path) if path.exists() else None
+            yield (journal if path.exists() else None), True
 
 
 def say(**message: Any) -> None:
-    """Tell the process that waits, if it still does."""
+    """Tell the process that waits; while it does, there is time."""
     with suppress(OSError):
         print(json.dumps(message), file=sys.__stdout__, flush=True)
+        if signal.alarm(LAST) == 0:  # it was not set
+            signal.alarm(0)
 
 
 def reason(error: BaseException) -> str:

@@ -47,7 +47,7 @@ class Tracker(ABC):
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """A file as artifact, as it is now."""
-        self._write({"artifact": path.name, "folder": folder.removeprefix(".")}, path)
+        self._write({"artifact": path.name, "folder": "" if folder == "." else folder}, path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tags of the run; a new value replaces the old one."""
@@ -132,8 +132,8 @@ class JournalTracker(Tracker):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        if not self.sending.finish():
-            self._warn(f"{_store_fails('it does not answer in time')}; {LATER}")
+        if why := self.sending.finish():
+            self._warn(f"{_store_fails(why)}; {LATER}")
         self.journal.close()
 
 
@@ -169,8 +169,8 @@ class Sending:
             yield json.loads(line)
         self.ended = True
 
-    def finish(self) -> bool:
-        """Have it send the rest; whether it ended by itself, before it was silent for too long."""
+    def finish(self) -> str:
+        """Have it send the rest; empty if it ended well, else what became of it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         if time.monotonic() - self.heard < PATIENCE:
@@ -179,10 +179,12 @@ class Sending:
             self.heard = time.monotonic() - PATIENCE + HUNG
         while not self.ended and time.monotonic() - self.heard < PATIENCE:
             time.sleep(0.02)
-        ended = self.ended
-        self.process.kill()
-        self.process.wait()
-        return ended
+        if not self.ended:
+            self.process.kill()
+            self.process.wait()
+            return "it does not answer in time"
+        status = self.process.wait()
+        return f"the process that sends to it ended with status {status}" if status else ""
 
 
 def open_tracker(
@@ -233,8 +235,8 @@ def sync() -> str:
     sending = Sending(journals())
     listening = Thread(target=lambda: [said.update(message) for message in sending.messages()])
     listening.start()
-    if not sending.finish():
-        said["failed"] = "it does not answer in time"
+    if why := sending.finish():
+        said["failed"] = why
     listening.join()
     sent = f"{said['records']} records of {said['runs']} runs sent"
     if "failed" in said:

@@ -1,6 +1,7 @@
 """A store of MLflow for each test, and journals sent from the test's own process, which saves seconds."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
@@ -24,13 +25,14 @@ class SendingHere(tracking.Sending):
             self.said.task_done()
         self.said.task_done()
 
-    def finish(self) -> bool:
+    def finish(self) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sending, "say", lambda **message: self.said.put(message))
-            sending.send_all(self.folder, self.own, True)
+            while sending.send_all(self.folder, self.own, True):
+                time.sleep(0.05)
         self.said.put(None)
         self.said.join()
-        return True
+        return ""
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What MLflow is told, read back through its own client, and that nothing of it is ever in the way."""
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -138,6 +139,50 @@ def test_a_batch_that_arrived_without_an_answer_is_there_once(
     log(range(5, 7))  # the next step sends the journal of the first too
     assert points(store) == [(step, float(step)) for step in range(7)]
     assert waiting(store) == []
+
+
+def test_a_journal_waits_for_an_older_one_that_repeats_it_and_is_being_sent(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a killed training's sending process is still at work while the next one has begun."""
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "htp://nowhere")
+        log(range(5))
+    (older,) = waiting(store)
+    with older.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        resumed = threading.Thread(target=log, args=(range(3, 8), 0.5))
+        resumed.start()
+        log(range(9, 10), part="judged")  # another part does not
+        time.sleep(0.5)
+        assert points(store) == [(9, 9.0)]
+        journal = sending.Journal(older)
+        journal.send(tracking.store_uri())
+        journal.delete()
+    resumed.join()
+    assert points(store) == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4),
+        (5, 5.5),
+        (6, 6.5),
+        (7, 7.5),
+        (9, 9),
+    ]
+    assert waiting(store) == []
+
+
+def test_a_sending_process_that_dies_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "no number")  # no interpreter starts
+    log(range(2))
+    assert "ended with status 1" in warning(capsys)
+    with pytest.raises(UserError, match=r"ended with status 1.*some not"):
+        sync()
+    assert len(waiting(project)) == 1
 
 
 def test_a_parameter_that_changed_becomes_a_tag(store: Path) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -43,7 +44,8 @@ class Service:
         )
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -131,7 +133,7 @@ def validations(process: "subprocess.Popen[str]", count: int) -> None:
     """Wait until a training has said so many lines."""
     assert process.stdout is not None
     for _ in range(count):
-        assert process.stdout.readline()
+        assert process.stdout.readline(), process.communicate()
 
 
 def test_every_point_is_there_once_and_the_weights_are_the_same(

@@ -16,8 +16,8 @@ from ldebm.runtime.tracking import Tracker
 class Context:
     """What a verb needs beside its input files, opened once.
 
-    `key` is the model's key in the parameters, `seed` the training's; long work keeps checkpoints in
-    `checkpoints` and goes on from them; results are written into `out`.
+    `key` is the model's key in the parameters, `seed` the training's; long work keeps checkpoints
+    in `checkpoints` and goes on from them; results are written into `out`.
     """
 
     params: Params

@@ -20,9 +20,11 @@ EVALUATION_BATCH = 256
 def symbol_probs(
     context: Context, model: SentenceModel, split: Split
 ) -> np.ndarray[Any, Any] | None:
-    """What every sentence of a split says of the model's symbols or code, (N, M, K); None for a model that has neither.
+    """What every sentence of a split says of the model's symbols or code.
 
-    p(y|z) at the posterior mode where the prior has symbols (M = 1), q(c_m|x) where the posterior has a code.
+    Returns:
+        (N, M, K): p(y|z) at the posterior mode where the prior has symbols (M = 1), q(c_m|x) where
+        the posterior has a code; None for a model that has neither.
     """
 
     def read(q: Posterior) -> Tensor | None:
@@ -48,7 +50,7 @@ def _of_every_sentence(
     split: Split,
     read: Callable[[Posterior], Tensor | None],
 ) -> np.ndarray[Any, Any] | None:
-    """A reading of every sentence's posterior, in the order of the split, or None where that is none."""
+    """A reading of every sentence's posterior, in the order of the split; None where it is."""
     model.eval()
     values: np.ndarray[Any, Any] | None = None
     for batch in by_length(split, EVALUATION_BATCH, context.max_tokens, context.device):

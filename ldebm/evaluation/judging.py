@@ -47,7 +47,7 @@ def _judgement(context: Context, samples: Path) -> Judgement:
 
 
 def _sentences(context: Context, samples: Path) -> tuple[Sentences, Sentences]:
-    """What the judge learns from, and what it is validated on: of the sentences needed, the last."""
+    """What the judge learns from and is validated on: of the sentences needed, the last."""
     settings = context.params.judge
     needed = settings.train_sentences + settings.valid_sentences
     encode = context.corpus.vocabulary.encode

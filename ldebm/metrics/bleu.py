@@ -37,16 +37,23 @@ class CorpusBleu:
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> CorpusBleu:
-    """Corpus BLEU-4 of tokenised lines, equal to multi-bleu.perl (Papineni et al. 2002, "BLEU"; Post 2018, sacrebleu).
+    """Corpus BLEU-4 of tokenised lines, equal to multi-bleu.perl.
 
-    hypotheses[i] answers references[i]; an empty hypothesis counts as an empty line: no n-grams, and a shorter corpus.
-    Raises UserError when there is nothing to compare or the counts differ.
+    Sources: Papineni et al. 2002, "BLEU"; Post 2018, sacrebleu.
+
+    Args:
+        hypotheses: an empty one counts as an empty line: no n-grams, and a shorter corpus.
+        references: one for each hypothesis.
+
+    Raises:
+        UserError: there is nothing to compare, or the counts differ.
     """
     from sacrebleu.metrics.bleu import BLEU
 
     if len(hypotheses) != len(references):
         raise UserError(
-            f"BLEU needs one reference a hypothesis: got {len(hypotheses)} hypotheses and {len(references)} references"
+            f"BLEU needs one reference a hypothesis: got {len(hypotheses)} hypotheses and "
+            f"{len(references)} references"
         )
     if not hypotheses:
         raise UserError("BLEU needs at least one sentence: got none")

@@ -1,4 +1,4 @@
-"""Negative log-likelihoods as columns of the table; `ldebm.evaluation.likelihood` estimates them."""
+"""Negative log-likelihoods as columns of the table; `ldebm.evaluation` estimates them."""
 
 from collections.abc import Iterator
 

@@ -27,7 +27,7 @@ class WordKl(Metric):
 
 @dataclass(frozen=True)
 class Divergence:
-    """KL(p || q) in nats, the share of p's mass on words unknown to q, and how both were computed."""
+    """KL(p ‖ q) in nats, the share of p's mass on words unknown to q, and how it was computed."""
 
     score: float
     unknown_words: float
@@ -35,16 +35,20 @@ class Divergence:
 
 
 def word_kl(samples: Iterable[str], reference: Iterable[str]) -> Divergence:
-    """wKL = sum_w p(w) log(p(w) / q(w)) with p the word frequencies of `samples` and q those of `reference`.
+    """wKL = Σ_w p(w) log(p(w) / q(w)), p the word frequencies of `samples`, q those of `reference`.
 
-    Both are tokenised lines without </s>. A word unknown to q loses its term but stays in p's denominator, so the
-    score can be negative when many words are unknown. Raises UserError when either text has no words.
+    Both are tokenised lines without </s>. A word unknown to q loses its term but stays in p's
+    denominator, so the score can be negative when many words are unknown.
+
+    Raises:
+        UserError: one of the texts has no words.
     """
     p, q = _word_counts(samples), _word_counts(reference)
     p_total, q_total = p.total(), q.total()
     if not p_total or not q_total:
         raise UserError(
-            f"word KL needs words in both texts: got {p_total} in the samples and {q_total} in the reference"
+            f"word KL needs words in both texts: got {p_total} in the samples and {q_total} in "
+            "the reference"
         )
     score = math.fsum(
         n / p_total * math.log(n / p_total * q_total / q[word])

@@ -1,4 +1,4 @@
-"""Draws what the runs left: metrics beside the published ones, training curves, loss terms, latent spaces."""
+"""The figures: metrics beside the published ones, training curves, loss terms, latent spaces."""
 
 import itertools
 import math
@@ -37,9 +37,10 @@ PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, "#8C6D31")
 GREY, SILVER, PALE = "#6B6B6B", "#B8B8B8", "#D9D9D9"
 STYLE: Any = {
     "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.titleweight": "bold",
-    "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "savefig.dpi": 130,
+    "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "savefig.dpi": 130,
+    "legend.frameon": False, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
-    "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": "black", "ytick.labelcolor": "black",
+    "xtick.color": GREY, "ytick.color": GREY,
 }  # fmt: skip
 SMALL = 8
 
@@ -154,7 +155,7 @@ def _set_scale(axes: Axes, logarithmic: bool) -> None:
 
 
 def curves(found: Results) -> Figure:
-    """A panel a model: validation loss of every seed over the training objective, the weights kept, the time taken."""
+    """A panel a model: validation loss of every seed over the objective, and the weights kept."""
     figure, panels = _grid(found.models, "no model in the table")
     for axes, result in zip(panels, found.models, strict=False):
         kept = [value for run in result.runs for value in _curve(axes, run)]
@@ -238,7 +239,7 @@ def term_names(history: Mapping[str, Floats]) -> list[str]:
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Name each line at the right of the panel, as near to its last value as the other names allow."""
+    """Name each line at the right, as near to its last value as the other names allow."""
     scale = axes.yaxis.get_transform().transform
     bottom, top = scale(np.array(axes.get_ylim()))
     wanted = sorted(
@@ -254,7 +255,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places in [0, 1], moved upwards until neighbours are `gap` apart, and back down where 1 is exceeded."""
+    """Ascending places in [0, 1], moved up until neighbours are `gap` apart, and down from above 1."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)
@@ -266,7 +267,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def latent(found: Results) -> Figure:
-    """A panel a model with a latent space: posterior modes of the test sentences, first seed, coloured by symbol."""
+    """A panel a model with a latent space: the test sentences' modes, coloured by symbol."""
     with_latents = [result for result in found.models if "modes" in result.runs[0].latents]
     figure, panels = _grid(
         with_latents, "no model in the table has a latent space", height=2.9, width=3.1
@@ -285,7 +286,11 @@ def latent(found: Results) -> Figure:
 
 
 def principal_components(modes: NDArray[Any]) -> tuple[Floats, Floats]:
-    """The first two principal components (N, 2) of `modes` (N, D), and their shares of the variance (2,)."""
+    """The first two principal components of `modes` (N, D).
+
+    Returns:
+        The coordinates (N, 2), and the shares of the variance (2,).
+    """
     centred = np.asarray(modes, dtype=np.float64) - np.mean(modes, axis=0, dtype=np.float64)
     u, s, _ = np.linalg.svd(
         np.pad(centred, ((0, 0), (0, max(0, 2 - centred.shape[1])))), full_matrices=False

@@ -1,4 +1,7 @@
-"""What the symbols and codes of the models mean: how much they say of a sentence, how they match known attributes, and the sentences they stand for."""
+"""What the symbols and codes of the models mean.
+
+How much they say of a sentence, how they match known attributes, what sentences they stand for.
+"""
 
 import csv
 import math
@@ -21,14 +24,19 @@ Attributes = dict[str, dict[str, Array]]  # split -> attribute -> its value for 
 SENTENCES_SHOWN = 3
 VARIABLES_SHOWN = 3
 NOTE = (
-    "Symbols of energy-based priors are one variable, p(y|z) at the posterior mode; codes are several, q(c|x). I(x; y) is their mutual information with "
-    "the test sentences in nats, summed over variables. The columns of known attributes are V-measures of the likeliest values on the test split, of the "
-    "variable that does best on the validation split; homogeneity and completeness stand in interpretability.csv."
+    "Symbols of energy-based priors are one variable, p(y|z) at the posterior mode; codes are "
+    "several, q(c|x). I(x; y) is their mutual information with the test sentences in nats, summed "
+    "over variables. The columns of known attributes are V-measures of the likeliest values on the "
+    "test split, of the variable that does best on the validation split; homogeneity and "
+    "completeness stand in interpretability.csv."
 )
 
 
 def write(results: Results, root: Path, folder: Path) -> None:
-    """Write interpretability.csv, a row for each model and seed, and interpretability.md, the same and the sentences nearest to each symbol."""
+    """Write interpretability.csv, a row a model and seed, and interpretability.md.
+
+    The latter also has the sentences nearest to each symbol.
+    """
     import pandas as pd
 
     frame = pd.DataFrame(rows(results, read_attributes(root / "data/raw")))
@@ -55,7 +63,7 @@ def information(probs: Array) -> Array:
 
 
 def read_attributes(raw: Path) -> Attributes:
-    """The known attributes of the validation and test sentences; empty where the corpus has none."""
+    """The known attributes of validation and test sentences; empty where the corpus has none."""
     if not (raw / "test.attributes.csv").exists():
         return {}
     return {split: _columns(raw / f"{split}.attributes.csv") for split in ("valid", "test")}
@@ -64,14 +72,15 @@ def read_attributes(raw: Path) -> Attributes:
 def rows(results: Results, attributes: Attributes) -> list[Cells]:
     """One row for each model and seed that has symbols or a code.
 
-    `information` is summed over the variables. For each attribute the variable is the one of the highest V-measure on the validation split; homogeneity,
-    completeness and V-measure (Rosenberg & Hirschberg 2007) of its likeliest value are those on the test split.
+    `information` is summed over the variables. For each attribute the variable is the one of the
+    highest V-measure on the validation split; homogeneity, completeness and V-measure (Rosenberg &
+    Hirschberg 2007) of its likeliest value are those on the test split.
     """
     return [_row(result, run, attributes) for result, run in _with_symbols(results)]
 
 
 def page(results: Results) -> str:
-    """Markdown: for every value of the most informative variables, its share and the test sentences it is surest of."""
+    """Markdown: values of the most informative variables, and the sentences they are surest of."""
     texts = list(results.corpus.texts(results.corpus.test))
     parts = ["## The sentences nearest to each symbol", ""]
     for result, run in _with_symbols(results):
@@ -151,7 +160,8 @@ def _model_page(label: str, probs: Array, texts: Sequence[str]) -> list[str]:
     for variable in shown:
         if probs.shape[1] > 1:
             lines += [
-                f"#### Variable {variable} of {probs.shape[1]}, {known[variable]:.2f} of {math.log(probs.shape[2]):.2f} nats",
+                f"#### Variable {variable} of {probs.shape[1]}, {known[variable]:.2f} of "
+                f"{math.log(probs.shape[2]):.2f} nats",
                 "",
             ]
         lines += [*_variable_page(probs[:, variable], texts), ""]

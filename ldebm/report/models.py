@@ -1,4 +1,4 @@
-"""`ldebm models`: the rows of the table, what they are composed of, and how many weights they have."""
+"""`ldebm models`: the rows of the table, what they are composed of, and their sizes."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ HEADINGS = ("Row", "Key", "Posterior", "Prior", "Regularisers", "Weights", "Sour
 
 
 def models_table(params: Params) -> str:
-    """Markdown: one line for each block of `models`, weights counted with the vocabulary of Penn Treebank."""
+    """Markdown: a line a block of `models`, weights counted with the treebank's vocabulary."""
     from tabulate import tabulate
 
     return tabulate(list(_lines(params)), HEADINGS, tablefmt="pipe", intfmt=",")

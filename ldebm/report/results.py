@@ -1,4 +1,4 @@
-"""Reads what the runs left behind into plain values; nothing is computed here but the TEST SET row."""
+"""What the runs left behind, as plain values; only the TEST SET row is computed here."""
 
 import csv
 import json
@@ -55,9 +55,10 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class SeedRun:
-    """One training of a model: finite scores, record, history (an array a column, NaN where a cell is empty), latents.
+    """One training of a model: finite scores, record, history and latents.
 
-    A model without an encoder has no latents.
+    Of the history an array a column, NaN where a cell is empty; a model without an encoder has no
+    latents.
     """
 
     seed: int
@@ -69,7 +70,7 @@ class SeedRun:
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """A row of the table: its name there, its key in params.yaml, a label that no other row has, and a run a seed."""
+    """A row of the table: its name there, its key, a label that no other row has, a run a seed."""
 
     row: str
     model: str
@@ -91,7 +92,7 @@ class ModelResult:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All rows in the order of the table; `published` has the printed numbers by row, if they compare."""
+    """All rows in the order of the table; `published`: the printed numbers by row, if any compare."""
 
     corpus: Corpus
     metrics: tuple[Metric, ...]
@@ -143,7 +144,7 @@ def run_folder(root: Path, kind: str, model: str, seed: int) -> Path:
 
 
 def _labels(params: Params) -> dict[str, str]:
-    """A label a model, in the published order, then that of params.yaml; the key tells rows of one name apart."""
+    """A label a model, in the published order, then that of params.yaml; unique by the key."""
     order = {row: place for place, row in enumerate(published_table())}
     rows = {key: block.name for key, block in params.models.items()}
     count = Counter(rows.values())
@@ -223,18 +224,18 @@ def _finite(values: Mapping[str, Any]) -> Scores:
 def _test_set(params: Params, root: Path, corpus: Corpus, shown: Sequence[Metric]) -> Scores:
     """What the metrics say of the test set itself, of a judge of real text, and of the source."""
     texts = Texts.of_test_set(corpus, params.sentence_model.max_tokens)
-    values = {one.key: one.of_test_set(texts) for one in shown}
+    values = [(one.key, one.of_test_set(texts)) for one in shown]
     path = run_folder(root, "judgements", "real", 1) / "scores.json"
-    values["rppl_real_text"] = _finite(_read_json(path, "judge", "real", 1)).get("rppl")
-    values["nll"] = _source_nll(params, root, corpus.test)
-    return {name: value for name, value in values.items() if value is not None}
+    values += [("rppl_real_text", _finite(_read_json(path, "judge", "real", 1)).get("rppl"))]
+    values += [("nll", _source_nll(params, root, corpus.test))]
+    return {name: value for name, value in values if value is not None}
 
 
 def _source_nll(params: Params, root: Path, test: Split) -> float | None:
     """Mean exact -log p of the test sentences that the models' likelihood is estimated on, in nats.
 
-    None where the source is unknown, or where the models see other sentences than it wrote: cut, or with rare words
-    replaced.
+    None where the source is unknown, or where the models see other sentences than it wrote: cut, or
+    with rare words replaced.
     """
     cut = test.lengths.max() + 2 > params.sentence_model.max_tokens
     if params.data.corpus != "grammar" or params.data.vocabulary_limit is not None or cut:

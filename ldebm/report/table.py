@@ -17,14 +17,11 @@ ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 
 
 def columns(metrics: Sequence[Metric]) -> list[str]:
-    """Of table.csv: every metric with its spread; a printed number after the last that shares it."""
-    names = []
-    for place, one in enumerate(metrics):
+    """Of table.csv: a metric and its spread; a printed number after the last metric it is of."""
+    last, names = {one.published: one for one in metrics if one.published}, []
+    for one in metrics:
         names += [one.key, f"{one.key}_sd"]
-        if one.published and one.published not in {
-            other.published for other in metrics[place + 1 :]
-        }:
-            names.append(f"{one.published}_paper")
+        names += [f"{one.published}_paper"] if one in last.values() else []
     others = ("seeds", "parameters", "train_seconds", "device", "rppl_real_text")
     return ["row", "model", *names, *others]
 
@@ -121,7 +118,8 @@ def _cell(
 
 def _corpus_name(params: Params) -> str:
     if isinstance(params.data.corpus, TextFiles):
-        return f"the text files {params.data.corpus.train}, {params.data.corpus.valid}, {params.data.corpus.test}"
+        corpus = params.data.corpus
+        return f"the text files {corpus.train}, {corpus.valid}, {corpus.test}"
     return {"ptb": "Penn Treebank", "grammar": "the grammar corpus"}[params.data.corpus]
 
 

@@ -23,6 +23,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from ldebm.errors import UserError
+from ldebm.runtime.provenance import git_commit
 
 PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
 HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
@@ -283,13 +284,7 @@ def files_of(journal: Path) -> Path:
 def provenance_tags() -> dict[str, str]:
     """Which code and which experiment a run belongs to."""
     tags = {"DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", "")}
-    try:
-        git = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        )
-        tags["mlflow.source.git.commit"] = git.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        pass  # no repository: nothing to name
+    tags["mlflow.source.git.commit"] = git_commit() or ""
     return {name: value for name, value in tags.items() if value}
 
 

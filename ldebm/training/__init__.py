@@ -1,1 +1,1 @@
-"""Training: the step, the policies that decide when to validate and stop, checkpoints, and the loop around them."""
+"""Training: the step, the loop, and the policies that decide when to validate and stop."""

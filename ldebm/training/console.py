@@ -1,4 +1,4 @@
-"""What a training run says while it runs; no part of what it computes, so a change here makes no result stale."""
+"""What a training run says while it runs; a change here makes no result stale."""
 
 import sys
 
@@ -8,7 +8,7 @@ Entry = dict[str, float]
 
 
 class Console:
-    """A progress bar on a terminal, else a plain line for every row of the history that was validated, and one a minute."""
+    """A progress bar on a terminal, else a line for every validation, and one a minute."""
 
     def __init__(self, name: str, total_steps: int) -> None:
         self.name, self.total_steps, self.said = name, total_steps, 0.0
@@ -26,7 +26,8 @@ class Console:
             left = (self.total_steps - entry["step"]) * entry["seconds"] / entry["step"]
             valid = f", valid {entry['valid_loss']:.2f}" if "valid_loss" in entry else ""
             print(
-                f"{self.name}: step {entry['step']:.0f}/{self.total_steps}, loss {entry['loss']:.2f}{valid}, "
+                f"{self.name}: step {entry['step']:.0f}/{self.total_steps}, "
+                f"loss {entry['loss']:.2f}{valid}, "
                 f"{entry['tokens_per_second']:.0f} tokens/s, at most {left / 60:.0f} min left",
                 flush=True,
             )

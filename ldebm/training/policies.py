@@ -1,4 +1,4 @@
-"""When to validate, what to keep, and when to stop: small state machines whose state is plain JSON."""
+"""When to validate, what to keep, when to stop: small state machines, their state plain JSON."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from ldebm.config import EpochTraining, PatienceTraining
 
 @dataclass(frozen=True)
 class Verdict:
-    """What follows from a validation: keep these weights as the best so far, and why training ends now (None: it goes on)."""
+    """What follows from a validation: whether to keep these weights, and why to stop, if so."""
 
     keep: bool
     stop: str | None
@@ -29,8 +29,9 @@ class Policy(Protocol):
 class PatiencePolicy:
     """Validation every so many steps, the best is kept (Shi et al. 2020, the code).
 
-    The learning rate is multiplied by `decay` at every validation that is worse than the best, from the second one after the best on. Whenever a loss is
-    ≤ improvement × the loss at the last such validation, patience (in validations) becomes max(patience, factor × validations done).
+    The learning rate is multiplied by `decay` at every validation that is worse than the best, from
+    the second one after the best on. Whenever a loss is ≤ improvement × the loss at the last such
+    validation, patience (in validations) becomes max(patience, factor × validations done).
     """
 
     validate_every: int
@@ -79,7 +80,7 @@ class PatiencePolicy:
 
 @dataclass
 class EpochPolicy:
-    """A fixed number of epochs, validated after each; keeps the last one, or the one of the best score (lower is better)."""
+    """A fixed number of epochs, validated after each; keeps the last, or the lowest score."""
 
     epochs: int
     keep_last: bool

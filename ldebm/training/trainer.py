@@ -43,7 +43,7 @@ class Trainer:
         self.rng = np.random.default_rng(context.seed)
         self.progress = Progress()
         self.plan: EpochPlan | None = None
-        self.recent: list[dict[str, Tensor]] = []  # of each step since the last row
+        self.recent: list[dict[str, Tensor]] = []  # of each step since the last entry
         self._clock = time.perf_counter()
 
     @property
@@ -64,7 +64,7 @@ class Trainer:
         return self.context.checkpoints / "best.safetensors"
 
     def run(self, report: Report) -> None:
-        """Train until the policy stops it; every row of the history goes to `report` as it is made."""
+        """Train until the policy stops it; `report` gets every entry of the history as it is made."""
         self._resume()
         saved = time.perf_counter()
         while self.progress.stopped is None:
@@ -142,7 +142,7 @@ class Trainer:
             group["lr"] = self.training.learning_rate[name] * self.policy.learning_rate_factor
 
     def _check_finite(self) -> None:
-        """Wait for the device and look at every step since the last row.
+        """Wait for the device and look at every step since the last entry.
 
         Raises:
             UserError: a loss is not finite; names the first step and term that was not.
@@ -163,7 +163,7 @@ class Trainer:
         )
 
     def _log(self, validation: Entry) -> Entry:
-        """A row of the history: means since the last one, rates, speed, and a validation's results."""
+        """An entry of the history: means since the last, rates, speed, a validation's results."""
         names = dict.fromkeys(name for values in self.recent for name in values)
         recent = {name: [one[name] for one in self.recent if name in one] for name in names}
         means = {name: torch.stack(values).mean().item() for name, values in recent.items()}
@@ -174,20 +174,20 @@ class Trainer:
             f"learning_rate_{name}": group["lr"]
             for name, group in zip(self.groups, self.optimiser.param_groups, strict=True)
         }
-        row = {
+        entry = {
             "step": self.progress.step,
             "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch,
         }
-        row |= means | rates | self.progress.figures | validation
-        row["tokens_per_second"] = self.progress.tokens / seconds
+        entry |= means | rates | self.progress.figures | validation
+        entry["tokens_per_second"] = self.progress.tokens / seconds
         self.progress.seconds += seconds
-        row["seconds"] = self.progress.seconds
+        entry["seconds"] = self.progress.seconds
         self.progress.tokens, self.progress.figures = 0, {}
-        self.progress.history.append(row)
-        return row
+        self.progress.history.append(entry)
+        return entry
 
     def _validate(self) -> Entry:
-        """Score the validation split, keep the weights if the policy says so, and learn whether to go on."""
+        """Score the validation split, keep the weights if the policy says so, and whether to stop."""
         self.model.eval()
         batches = by_length(
             self.corpus.valid, EVALUATION_BATCH, self.context.max_tokens, self.context.device
@@ -195,13 +195,13 @@ class Trainer:
         losses = torch.cat(
             [self.model.validation_loss(batch, self.context.seed) for batch in batches]
         )
-        row = {"valid_loss": losses.double().mean().item()}
-        if not math.isfinite(row["valid_loss"]):
-            raise self._diverged(self.progress.step, "valid_loss", row["valid_loss"])
+        entry = {"valid_loss": losses.double().mean().item()}
+        if not math.isfinite(entry["valid_loss"]):
+            raise self._diverged(self.progress.step, "valid_loss", entry["valid_loss"])
         if getattr(self.training, "select", None) == "valid_bleu":
-            row["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
+            entry["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
         verdict = self.policy.observe(
-            -row["valid_bleu"] if "valid_bleu" in row else row["valid_loss"]
+            -entry["valid_bleu"] if "valid_bleu" in entry else entry["valid_loss"]
         )
         if verdict.keep:
             checkpoint.save(
@@ -209,10 +209,10 @@ class Trainer:
             )
             self.progress.kept_step = self.progress.step
         self.progress.stopped = verdict.stop
-        return row
+        return entry
 
     def _save(self) -> None:
-        """Write all that decides the rest of the run. Only called right after a row was logged, when nothing is accumulated."""
+        """Write all that decides the rest of the run, right after an entry was made."""
         tensors = checkpoint.with_prefix("model", checkpoint.model_tensors(self.model))
         tensors |= checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser))
         tensors |= checkpoint.with_prefix("random", self._random_states())
@@ -273,7 +273,7 @@ class Progress:
     step: int = 0
     epoch: int = 0
     position: int = 0  # batches done of the epoch
-    tokens: int = 0  # since the last row of the history
+    tokens: int = 0  # since the last entry of the history
     seconds: float = 0.0
     kept_step: int = 0
     stopped: str | None = None

@@ -46,6 +46,16 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
             command.add_argument("--symbol", metavar="VALUE|VARIABLE:VALUE")
         command.set_defaults(run=answers(run))
 
+    command = verbs.add_parser(
+        "score",
+        parents=[common],
+        help="reverse perplexity, word KL and BLEU of anybody's sentences",
+    )
+    command.add_argument("--samples", required=True, metavar="FILE", help="a sentence a line")
+    command.add_argument("--references", metavar="FILE", help="for BLEU, a line for each sample")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(run=_score)
+
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parsed arguments; sentences may stand behind options too, which argparse alone refuses."""
@@ -62,10 +72,31 @@ def answers(verb: Callable[["TrainedModel", Any], Iterator[Answer]]) -> Callable
 
     def command(options: argparse.Namespace) -> None:
         _plain_warnings()
-        for answer in verb(_open(options), options):
-            print(json.dumps(answer, ensure_ascii=False) if options.json else _line(answer))
+        _print(verb(_open(options), options), options.json)
 
     return command
+
+
+def _score(options: argparse.Namespace) -> None:
+    """The command `ldebm score`."""
+    from tempfile import TemporaryDirectory
+
+    from ldebm.context import Context
+    from ldebm.evaluation.texts import score
+    from ldebm.pipeline.project import Project
+    from ldebm.runtime.tracking import NoTracker
+
+    project = Project.load(options.params, options.overlay, options.root, options.results)
+    samples, references = Path(options.samples), options.references and Path(options.references)
+    with TemporaryDirectory() as name:
+        work, tokens = Path(name), project.tokens().output
+        context = Context.open(project.params, "", 0, tokens, NoTracker(), work, work)
+        _print(score(context, samples, references), options.json)
+
+
+def _print(answers: Iterator[Answer], as_json: bool) -> None:
+    for answer in answers:
+        print(json.dumps(answer, ensure_ascii=False) if as_json else _line(answer), flush=True)
 
 
 def generate(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
@@ -96,7 +127,7 @@ def classify(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Ans
         if options.json:
             yield {**answer, "probs": probs.tolist(), "sentence": sentence}
         else:
-            yield {**answer, "least": f"{probs.max(-1).min():.3f}", "sentence": sentence}
+            yield {**answer, "least": float(probs.max(-1).min()), "sentence": sentence}
 
 
 def symbols(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
@@ -150,10 +181,11 @@ def _symbol(text: str) -> int | tuple[int, int]:
 
 def _line(answer: Answer) -> str:
     """The values, a tab between two, lists with spaces."""
-    values = answer.values()
     return "\t".join(
-        " ".join(map(str, one)) if isinstance(one, list) else str(one) for one in values
-    )
+        " ".join(map(str, one)) if isinstance(one, list)
+        else f"{one:.4f}" if isinstance(one, float) else str(one)
+        for one in answer.values()
+    )  # fmt: skip
 
 
 def _plain_warnings() -> None:

@@ -12,7 +12,7 @@ from ldebm.metrics.reverse_perplexity import Judgement, Sentences, reverse_perpl
 
 def judge(context: Context, samples: Path) -> None:
     """Train a judge on samples.txt and score it on the test split: scores.json and history.csv."""
-    judged = _judgement(context, samples)
+    judged = judgement(context, samples)
     scores = {
         "rppl": judged.perplexity,
         "rppl_valid": judged.valid_perplexity,
@@ -27,7 +27,9 @@ def judge(context: Context, samples: Path) -> None:
     context.tracker.log_metrics({"rppl": judged.perplexity}, step=0)
 
 
-def _judgement(context: Context, samples: Path) -> Judgement:
+def judgement(context: Context, samples: Path) -> Judgement:
+    """Train a judge on the sentences of a file and score it on the test split."""
+
     def report(epoch: dict[str, Any]) -> None:
         values = {f"judge_{key}": one for key, one in epoch.items() if isinstance(one, float)}
         context.tracker.log_metrics(values, step=int(epoch["epoch"]))

@@ -1,0 +1,73 @@
+"""`ldebm score` against the metrics called by hand."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from ldebm import params
+from ldebm.cli import main
+from ldebm.data.corpus import Corpus, tokenize
+from ldebm.metrics.bleu import corpus_bleu
+from ldebm.metrics.reverse_perplexity import reverse_perplexity
+from ldebm.metrics.word_kl import word_kl
+
+ROOT = Path(__file__).parents[2]
+OVERLAY = """
+run: {device: cpu}
+judge: {train_sentences: 40, valid_sentences: 20, embedding: 6, hidden: 6, layers: 1, batch: 4,
+        epochs: 2}
+evaluation: {samples: 60}
+"""
+
+
+def sentences(seed: int, count: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices("abcdef", k=draw.randint(2, 9))) for _ in range(count)]
+
+
+def write(path: Path, lines: list[str]) -> list[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return lines
+
+
+def test_anybodys_sentences_are_scored_like_a_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = write(Path("raw/train.txt"), sentences(1, 50))
+    for split in ("valid", "test"):
+        write(Path(f"raw/{split}.txt"), sentences(2, 20))
+    tokenize(Path("raw"), Path("data/tokens"), None)
+    Path("overlay.yaml").write_text(OVERLAY)
+    samples = write(Path("s.txt"), sentences(3, 70))
+    references = write(Path("r.txt"), [line[:-1] + "a" for line in samples])
+    files = ["--params", str(ROOT / "params.yaml"), "--overlay", "overlay.yaml"]
+
+    command = ["score", "--samples", "s.txt", "--references", "r.txt", "--json", *files]
+    assert main(command) == 0
+    found = {
+        one.pop("metric"): one for one in map(json.loads, capsys.readouterr().out.splitlines())
+    }
+
+    judge, corpus = (
+        params.load(ROOT / "params.yaml", Path("overlay.yaml")).judge,
+        Corpus.open(Path("data/tokens")),
+    )
+    ids = [corpus.vocabulary.encode(line.split()) for line in samples]
+    cpu, size = torch.device("cpu"), len(corpus.vocabulary)
+    test = list(corpus.test)
+    rppl = reverse_perplexity(ids[:40], ids[40:60], test, size, 2, judge, judge.seed, cpu)
+    assert found["rppl"] == {"score": rppl.perplexity, "signature": rppl.signature}
+    wkl, bleu = word_kl(samples[:40], train), corpus_bleu(samples, references)
+    assert found["wkl"] == {"score": wkl.score, "signature": wkl.signature}
+    assert found["bleu"] == {"score": bleu.score, "signature": bleu.signature}
+
+    write(Path("s.txt"), samples[:5])
+    assert main(["score", "--samples", "s.txt", *files]) == 2
+    out, error = capsys.readouterr()
+    assert out.startswith("wkl\t")
+    assert "needs 60 sentences" in error

@@ -83,9 +83,16 @@ class LatentDiffusionPrior(Prior):
 
     def symbols(self, z: Tensor) -> Tensor:
         """p(y|z) at level 0, (N, K)."""
+        return self._level_0(z).softmax(-1)
+
+    def correction(self, z: Tensor) -> Tensor:
+        """F at level 0, (N,)."""
+        return free_energy(self._level_0(z))
+
+    def _level_0(self, z: Tensor) -> Tensor:
         level = torch.zeros(len(z), dtype=torch.long, device=z.device)
         scaled = self.schedule.a[1] * self.schedule.a_bar[0] * z
-        return self.network.weights().logits(scaled, level).softmax(-1)
+        return self.network.weights().logits(scaled, level)
 
     def energy_parameters(self) -> list[nn.Parameter]:
         """The weights of f."""

@@ -78,6 +78,10 @@ class Prior(nn.Module, ABC):
         """A sampler of p(z|y), y the `value` of one variable of the code; of symbols there is one."""
         return None
 
+    def correction(self, z: Tensor) -> Tensor | None:
+        """F(z), the log of an energy-based prior's correction to its base density, (N, D) -> (N,)."""
+        return None
+
     def draw(self, z: Tensor, generator: torch.Generator) -> EnergyDraw | None:
         """What a training step needs of posterior samples `z` (N, D)."""
         return None

@@ -56,6 +56,10 @@ class SymbolVectorPrior(Prior):
             weights.logits(z), weights.logits(self.chain(weights.detach(), start, noise))
         )
 
+    def correction(self, z: Tensor) -> Tensor:
+        """F(z), (N,)."""
+        return free_energy(self.network.weights().logits(z))
+
     def symbols(self, z: Tensor) -> Tensor:
         """p(y|z), (N, K)."""
         return self.network.weights().logits(z).softmax(-1)

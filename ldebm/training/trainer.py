@@ -16,6 +16,7 @@ from ldebm.context import Context
 from ldebm.data.batches import Batch, by_length, collate
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
+from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
@@ -198,6 +199,7 @@ class Trainer:
         entry = {"valid_loss": losses.double().mean().item()}
         if not math.isfinite(entry["valid_loss"]):
             raise self._diverged(self.progress.step, "valid_loss", entry["valid_loss"])
+        entry |= self._prior_fit()
         if getattr(self.training, "select", None) == "valid_bleu":
             entry["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
         verdict = self.policy.observe(
@@ -210,6 +212,12 @@ class Trainer:
             self.progress.kept_step = self.progress.step
         self.progress.stopped = verdict.stop
         return entry
+
+    def _prior_fit(self) -> Entry:
+        """How far the prior's sampler is from the posterior; training's random stream is not used."""
+        generator = torch.Generator(self.context.device).manual_seed(self.context.seed)
+        fit = prior_fit(self.model, self.corpus.valid, self.context.max_tokens, generator)
+        return {"valid_prior_fit": fit["prior_fit"]} if fit else {}
 
     def _save(self) -> None:
         """Write all that decides the rest of the run, right after an entry was made."""

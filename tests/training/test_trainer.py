@@ -17,6 +17,7 @@ from ldebm.data.corpus import tokenize
 from ldebm.data.grammar import write_corpus
 from ldebm.errors import UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
+from ldebm.evaluation.prior_fit import draw_vectors, frechet_distance
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker
@@ -268,3 +269,18 @@ def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
     with pytest.raises(UserError, match=rf"^vae seed 1: .*diverged at {term}.*vae.*learning_rate"):
         run(small, "vae", tmp_path, "run")
     assert done[-1] == noticed
+
+
+def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(small, tmp_path, monkeypatch):
+    """Each validation's figure; the last is that of the kept weights with the run's own seed."""
+    weights, history = run(small, "svebm", tmp_path, "with")
+    figures = [float(row["valid_prior_fit"]) for row in history if row["valid_prior_fit"]]
+    assert len(figures) == 2
+    settings, tokens = small
+    context = Context.open(settings, "svebm", 1, tokens, NoTracker(), tmp_path, tmp_path)
+    model, generator = build.load(context, tmp_path / "with/out"), torch.Generator().manual_seed(1)
+    vectors = draw_vectors(model, context.corpus.valid, 40, generator, 1000)
+    expected = frechet_distance(vectors.generated, vectors.posterior)
+    assert figures[-1] == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(trainer_module, "prior_fit", lambda *arguments: {})
+    assert run(small, "svebm", tmp_path, "without")[0] == weights

@@ -10,7 +10,7 @@ from torch import Tensor
 from ldebm.context import Context
 from ldebm.data.batches import by_length
 from ldebm.data.corpus import Split
-from ldebm.metrics.bleu import corpus_bleu
+from ldebm.metrics.corpus_bleu import corpus_bleu
 from ldebm.models.posteriors import Posterior
 from ldebm.models.sentence import SentenceModel
 

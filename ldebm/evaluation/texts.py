@@ -8,7 +8,7 @@ from ldebm.context import Context
 from ldebm.data.files import read_lines
 from ldebm.errors import UserError
 from ldebm.evaluation.judging import judgement
-from ldebm.metrics.bleu import corpus_bleu
+from ldebm.metrics.corpus_bleu import corpus_bleu
 from ldebm.metrics.word_kl import word_kl
 
 

@@ -1,7 +1,8 @@
 """Reverse perplexity: a language model trained on samples, the judge, is scored on real text.
 
-Sources: Zhao et al. 2018, "Adversarially Regularized Autoencoders", for the score; the judge and its training are
-those of Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models", and of the code published with it.
+Sources: Zhao et al. 2018, "Adversarially Regularized Autoencoders", for the score; the judge and
+its training are those of Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models",
+and of the code published with it.
 """
 
 import copy
@@ -46,7 +47,7 @@ SCORED_AT_ONCE = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """Perplexity of the test and validation texts, the best epoch on the latter, every epoch's report, the settings."""
+    """Perplexities of test and validation text, the latter's best epoch, history and settings."""
 
     perplexity: float
     valid_perplexity: float
@@ -56,7 +57,7 @@ class Judgement:
 
 
 @dataclass
-class Training:
+class Learner:
     """All that changes while the judge learns; a checkpoint holds just this."""
 
     model: AwdLstm
@@ -84,10 +85,12 @@ def reverse_perplexity(
 ) -> Judgement:
     """Perplexity, </s> counted, of `test` under a judge trained on `train` and chosen by `valid`.
 
-    The three texts are sentences of word ids without specials (an empty one is a lone </s>) in one vocabulary. With
-    `work` there is a checkpoint after every epoch and a later call goes on from it, on a CPU to the same bits. `report`
-    gets a dictionary an epoch. Raises UserError when a text is too short for its batch, an id is no word or the judge
-    diverges.
+    The three texts are sentences of word ids without specials (an empty one is a lone </s>) in one
+    vocabulary. With `work` there is a checkpoint after every epoch and a later call goes on from
+    it, on a CPU to the same bits. `report` gets a dictionary an epoch.
+
+    Raises:
+        UserError: a text is too short for its batch, an id is no word, or the judge diverges.
     """
     torch.set_flush_denormal(
         True
@@ -132,34 +135,37 @@ def stream(sentences: Sentences, eos: int) -> NDArray[np.int64]:
 
 
 def batchify(text: NDArray[np.int64], columns: int) -> Tensor:
-    """Cuts the stream into `columns` equal runs, side by side: (T, columns). A shorter rest is dropped."""
+    """Cuts the stream into `columns` equal runs side by side: (T, columns); a rest is dropped."""
     rows = len(text) // columns
     return torch.from_numpy(text[: rows * columns].reshape(columns, rows).T.copy())
 
 
 def sequence_length(rng: np.random.Generator, bptt: int) -> int:
-    """Words until gradients stop: N(bptt, 5), one time in twenty N(bptt / 2, 5), at least 5 (Merity et al., 4.1)."""
+    """Words until gradients stop: N(bptt, 5), one time in twenty N(bptt / 2, 5), at least 5.
+
+    Source: Merity et al., 4.1.
+    """
     mean = bptt if rng.random() < 0.95 else bptt / 2
     return max(5, int(rng.normal(mean, 5)))
 
 
 def should_average(losses: Sequence[float], loss: float, nonmono: int) -> bool:
-    """Whether to switch to averaged SGD: `loss` is worse than the best of `losses` without their last `nonmono`.
+    """Whether `loss` is worse than the best of the earlier `losses` without their last `nonmono`.
 
-    The non-monotone trigger of Merity et al. 2018, algorithm 1: `losses` are the earlier ones, over `nonmono` of them.
+    The non-monotone trigger of averaged SGD (Merity et al. 2018, algorithm 1).
     """
     return len(losses) > nonmono and loss > min(losses[: len(losses) - nonmono])
 
 
-def start(vocabulary_size: int, settings: Judge, seed: int, device: torch.device) -> Training:
-    """Training before its first epoch."""
+def start(vocabulary_size: int, settings: Judge, seed: int, device: torch.device) -> Learner:
+    """The judge before its first epoch."""
     generator = torch.Generator(device).manual_seed(seed)
     model = AwdLstm(
         vocabulary_size,
         **{name: getattr(settings, name) for name in ARCHITECTURE},
         generator=generator,
     )
-    return Training(model, sgd(model, settings), generator, np.random.default_rng(seed), {}, [])
+    return Learner(model, sgd(model, settings), generator, np.random.default_rng(seed), {}, [])
 
 
 def sgd(model: AwdLstm, settings: Judge) -> torch.optim.Optimizer:
@@ -170,9 +176,9 @@ def sgd(model: AwdLstm, settings: Judge) -> torch.optim.Optimizer:
 
 
 def one_epoch(
-    training: Training, scored: AwdLstm, train: Tensor, valid: Tensor, settings: Judge
+    training: Learner, scored: AwdLstm, train: Tensor, valid: Tensor, settings: Judge
 ) -> Epoch:
-    """Trains over `train` (T, B), validates, keeps the best weights, switches the optimiser when due; the report."""
+    """Trains over `train` (T, B), validates, keeps the best weights, begins to average when due."""
     began = time.perf_counter()
     train_loss, words = learn(training, train, settings)
     seconds = time.perf_counter() - began
@@ -181,7 +187,8 @@ def one_epoch(
     number = len(training.history) + 1
     if not loss < LARGEST_LOSS:  # also when it is not a number
         raise UserError(
-            f"the judge diverged: its validation loss is {loss} after epoch {number}; lower the judge's learning rate"
+            f"the judge diverged: its validation loss is {loss} after epoch {number}; "
+            "lower the judge's learning rate"
         )
     if all(loss < epoch["valid_loss"] for epoch in training.history):
         training.best = {name: weight.clone() for name, weight in scored.state_dict().items()}
@@ -204,8 +211,12 @@ def one_epoch(
     return epoch
 
 
-def learn(training: Training, columns: Tensor, settings: Judge) -> tuple[float, int]:
-    """One pass over columns (T, B), the state carried along: mean loss in nats a word, and how many words."""
+def learn(training: Learner, columns: Tensor, settings: Judge) -> tuple[float, int]:
+    """One pass over columns (T, B), the state carried along.
+
+    Returns:
+        The mean loss in nats a word, and how many words.
+    """
     model, optimiser, generator = training.model.train(), training.optimiser, training.generator
     state = model.initial_state(columns.shape[1])
     total = torch.zeros((), device=columns.device)
@@ -240,7 +251,7 @@ def learn(training: Training, columns: Tensor, settings: Judge) -> tuple[float, 
 
 @torch.inference_mode()
 def mean_nll(model: AwdLstm, columns: Tensor, chunk: int | None = None) -> float:
-    """Nats a word of columns (T, B), the first row given. Reading `chunk` rows at a time does not change the result."""
+    """Nats a word of columns (T, B), the first row given; read `chunk` rows at a time."""
     model.eval()
     chunk = chunk or max(1, SCORED_AT_ONCE // columns.shape[1])
     state = model.initial_state(columns.shape[1])
@@ -253,16 +264,16 @@ def mean_nll(model: AwdLstm, columns: Tensor, chunk: int | None = None) -> float
     return total / columns[1:].numel()
 
 
-def weights_to_score(training: Training) -> dict[str, Tensor]:
+def weights_to_score(training: Learner) -> dict[str, Tensor]:
     """The current weights, or their average once there is one.
 
-    Algorithm 1 of Merity et al. 2018. PyTorch's ASGD, which their code uses, takes each step with the rate of the
-    sequence before, and leaves the first step out of the mean.
+    Algorithm 1 of Merity et al. 2018. PyTorch's ASGD, which their code uses, takes each step with the
+    rate of the sequence before, and leaves the first step out of the mean.
     """
     return (training.model if training.average is None else training.average.module).state_dict()
 
 
-def save(path: Path, training: Training, identity: str) -> None:
+def save(path: Path, training: Learner, identity: str) -> None:
     """Writes `training` to `path`, whole or not at all."""
     tensors = {
         "generator": training.generator.get_state(),
@@ -281,15 +292,20 @@ def save(path: Path, training: Training, identity: str) -> None:
     checkpoint.save(path, tensors, state, keep_previous=True)
 
 
-def load(path: Path, training: Training, identity: str) -> None:
-    """Puts `training` back to where `save` left it, if it did. Raises UserError when it was another judge's."""
+def load(path: Path, training: Learner, identity: str) -> None:
+    """Puts `training` back to where `save` left it, if it did.
+
+    Raises:
+        UserError: the checkpoint is of another judge.
+    """
     found = checkpoint.newest(path)
     if found is None:
         return
     tensors, state = found
     if state["identity"] != identity:
         raise UserError(
-            f"{path}: the checkpoint is of another judge ({state['identity']}); delete it to start again"
+            f"{path}: the checkpoint is of another judge ({state['identity']}); "
+            "delete it to start again"
         )
     training.rng.bit_generator.state = state["rng"]
     training.history = state["history"]
@@ -309,12 +325,14 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
     if len(text) < needed:
         sentences_needed = math.ceil(needed * max(1, len(sentences)) / max(1, len(text)))
         raise UserError(
-            f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> counted; a batch of "
-            f"{batch} needs {needed} words, about {sentences_needed} sentences: give it more or set a smaller batch"
+            f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> "
+            f"counted; a batch of {batch} needs {needed} words, about {sentences_needed} sentences: "
+            "give it more or set a smaller batch"
         )
     if text.min() < 0 or text.max() >= vocabulary_size:
         raise UserError(
-            f"the judge's {name} text has word ids {text.min()} to {text.max()}, the vocabulary holds {vocabulary_size}"
+            f"the judge's {name} text has word ids {text.min()} to {text.max()}, "
+            f"the vocabulary holds {vocabulary_size}"
         )
     return batchify(text, batch)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ldebm.errors import UserError
-from ldebm.metrics.bleu import corpus_bleu
+from ldebm.metrics.corpus_bleu import corpus_bleu
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "golden" / "reference_text_scores.json").read_text()

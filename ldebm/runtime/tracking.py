@@ -8,6 +8,7 @@ MLflow holds one flat run for each training: training begins it, judging and eva
 import fcntl
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from ldebm.runtime.provenance import git_commit
 
 PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
 HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
+LONGEST = 120.0  # seconds that the end of a step may take, however much there is to send
 LATER = "nothing is lost: the next step sends it, or `ldebm sync`"
 
 
@@ -170,20 +172,22 @@ class Sending:
             yield json.loads(line)
         self.ended = True
 
-    def finish(self) -> str:
-        """Have it send the rest; empty if it ended well, else what became of it."""
+    def finish(self, longest: float = LONGEST) -> str:
+        """Have it send the rest, for so many seconds; empty if it ended well, else what became of it."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         if time.monotonic() - self.heard < PATIENCE:
             self.heard = time.monotonic()
         else:
             self.heard = time.monotonic() - PATIENCE + HUNG
-        while not self.ended and time.monotonic() - self.heard < PATIENCE:
+        last = time.monotonic() + longest
+        while not self.ended and time.monotonic() < min(self.heard + PATIENCE, last):
             time.sleep(0.02)
         if not self.ended:
+            slow = time.monotonic() >= last
             self.process.kill()
             self.process.wait()
-            return "it does not answer in time"
+            return "it is slow" if slow else "it does not answer in time"
         status = self.process.wait()
         return f"the process that sends to it ended with status {status}" if status else ""
 
@@ -236,7 +240,7 @@ def sync() -> str:
     sending = Sending(journals())
     listening = Thread(target=lambda: [said.update(message) for message in sending.messages()])
     listening.start()
-    if why := sending.finish():
+    if why := sending.finish(math.inf):
         said["failed"] = why
     listening.join()
     sent = f"{said['records']} records of {said['runs']} runs sent"

@@ -25,7 +25,7 @@ class SendingHere(tracking.Sending):
             self.said.task_done()
         self.said.task_done()
 
-    def finish(self) -> str:
+    def finish(self, longest: float = 0.0) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sending, "say", lambda **message: self.said.put(message))
             while sending.send_all(self.folder, self.own, True):

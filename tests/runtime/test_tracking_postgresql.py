@@ -25,7 +25,10 @@ OVERLAY = """
 data: {corpus: grammar, grammar: {seed: 1, train: 600, valid: 40, test: 40}}
 run: {device: cpu}
 sentence_model: {embedding: 16, hidden: 16}
-models: {vae: {training: {batch: 16, validate_every: 10, max_validations: 90, decay: 1.0}}}
+models:
+  vae:
+    training: {batch: 16, validate_every: 10, max_validations: 80, patience: 1000, decay: 1.0,
+               min_learning_rate: 1.0e-30}
 """
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 PASSWORD = "s3cret"

@@ -132,11 +132,12 @@ def classify(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Ans
 
 def symbols(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answer]:
     """`ldebm symbols`."""
-    for one in model.symbols(options.sentences or None, seed=options.seed):
+    found = model.symbols(options.sentences or None, seed=options.seed)
+    for one in found:
         if options.json:
             yield vars(one)
         else:
-            shown = f"{one.variable}:{one.value}"
+            shown = f"{one.variable}:{one.value}" if found[-1].variable else f"{one.value}"
             yield {"symbol": shown, "share": f"{one.share:.1%}", "words": " ".join(one.words)}
             yield from ({"": f"    {sentence}"} for sentence in one.sentences)
 

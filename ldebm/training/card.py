@@ -12,7 +12,8 @@ RECORD, VOCABULARY, CARD = "run.json", "vocabulary.txt", "README.md"
 CARD_TEXT = """\
 # {row}, seed {seed}
 
-A sentence model, {row} ({source}): posterior {posterior}, prior {prior}, regularisers {regularisers}.
+A sentence model, {row} ({source}): posterior {posterior}; prior {prior}; regularisers
+{regularisers}.
 {total:,} weights in `model.safetensors`; what it was made with is in `run.json`, its words are in
 `vocabulary.txt`.
 

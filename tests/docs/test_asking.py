@@ -1,0 +1,69 @@
+"""README's calls and the example, run on a model that is trained for a moment."""
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ldebm
+from ldebm.cli import main
+
+ROOT = Path(__file__).parents[2]
+OVERLAY = """
+data: {corpus: grammar, grammar: {seed: 1, train: 2000, valid: 50, test: 50}}
+run: {device: cpu}
+sentence_model: {embedding: 8, hidden: 8}
+models:
+  ldebm: {latent_dim: 4, energy_hidden: 8, energy_blocks: 1, langevin_steps: 3,
+          training: {batch: 32, epochs: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus and a trained LDEBM."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "overlay.yaml").write_text(OVERLAY)
+    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for verb in (["data", "fetch"], ["data", "tokenize"], ["train", "ldebm"]):
+            assert main([*verb, "--overlay", "overlay.yaml"]) == 0
+    return root
+
+
+def test_readmes_calls_work_as_pasted(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert "(5, 4)" in capsys.readouterr().out  # five vectors on the way
+
+
+def test_readmes_verbs_work_as_typed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    model = ldebm.load("models/ldebm/seed1")
+    assert main(["generate", "ldebm", "-n", "10", "--symbol", "16", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == model.sample(10, symbol=16, seed=1)
+
+
+def test_the_example_shows_the_commonest_symbols(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = project / "data/raw/test.txt"
+    arguments = ["ask.py", str(project / "models/ldebm/seed1"), str(texts)]
+    monkeypatch.setattr("sys.argv", arguments)
+    runpy.run_path(str(ROOT / "examples/ask.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    codes = ldebm.load(arguments[1]).classify(texts.read_text().splitlines()).argmax(1)
+    commonest = np.bincount(codes).max() / len(codes)
+    assert f"{commonest:3.0%}" in shown.splitlines()[0]
+    assert "from one sentence to another" in shown

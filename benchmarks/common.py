@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from operations import training_macs
+from reference import plain
 
 from ldebm import params as parameters
 from ldebm.build import build_model
@@ -27,6 +28,7 @@ from ldebm.data.corpus import Corpus, tokenize
 from ldebm.errors import UserError
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
+from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker
 from ldebm.training.trainer import Trainer
@@ -77,6 +79,8 @@ class Bench:
         )
         device = devices.choose(options["device"])
         devices.prepare(device)
+        if options.get("plain"):
+            torch.set_flush_denormal(False)  # as PyTorch starts
         if options["threads"]:
             torch.set_num_threads(options["threads"])
         torch.manual_seed(SEED)
@@ -101,13 +105,18 @@ class Bench:
         """A seeded generator on the device."""
         return torch.Generator(self.device).manual_seed(SEED)
 
-    def model(self, key: str, vocabulary: int | None = None) -> SentenceModel:
-        """`models.<key>` with freshly drawn weights."""
+    def model(
+        self, key: str, vocabulary: int | None = None, weights: Path | None = None
+    ) -> SentenceModel:
+        """`models.<key>`, with freshly drawn weights or those in a file; the plain one if asked."""
         types, precision = (
             vocabulary or len(self.corpus.vocabulary),
             self.params.run.precision,
         )  # even if it is emulated
-        return build_model(self.params, key, types, precision).to(self.device)
+        model = build_model(self.params, key, types, precision)
+        if weights is not None:
+            checkpoint.restore_model(model, checkpoint.load(weights)[0], weights)
+        return (plain(model) if self.options.get("plain") else model).to(self.device)
 
     def measure(self, run: Callable[[], Done]) -> Figures:
         """The median of `repeats` runs after one that warms up."""

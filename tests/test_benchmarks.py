@@ -1,13 +1,17 @@
 """The benchmarks run, and every row of their tables is there and positive; how fast is not tested."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from ldebm.data.grammar import write_corpus
+from ldebm.models.networks import SentenceSize
 
 ROOT = Path(__file__).parents[1]
 OVERLAY = """
@@ -67,6 +71,13 @@ def run(script, corpus, *options):
     return [line for line in lines if line[0] != "---"], json.loads(figures.read_text())
 
 
+def named_in_order(script):
+    """The rows that the program's help names for --rows."""
+    command = [sys.executable, ROOT / "benchmarks" / script, "--help"]
+    text = "".join(subprocess.check_output([*map(str, command)], text=True).split())
+    return re.findall(r"--rowsROWSof([a-z0-9_,]+);default:all", text)[0].split(",")
+
+
 def test_every_row_of_the_speed_table_is_measured(corpus):
     small = [
         "--sentences",
@@ -82,7 +93,16 @@ def test_every_row_of_the_speed_table_is_measured(corpus):
     (header, *lines), figures = run("speed.py", corpus, *small)
     rows = figures["float32"]
     assert len(header) == 7
-    assert len(lines) == len(rows) - 1 == 13  # the peak stands above the table
+    named = set(named_in_order("speed.py"))
+    assert rows.keys() == {*named, "peak"}  # the peak stands above the table
+    assert len({line[0] for line in lines}) == len(lines) == len(named)
+    compared = {name for name in named if "reference" in rows[name]}
+    assert compared == named - {"judge"}
+    for name, line in zip(named_in_order("speed.py"), lines, strict=True):
+        plain = rows[name].get("reference", {}).get("seconds")
+        assert (line[2] == "") == (line[3] == "") == (plain is None)
+        if plain is not None:
+            assert float(line[3]) == pytest.approx(plain / rows[name]["seconds"], rel=0.01)
     assert all(float(line[1].replace(",", "")) > 0 for line in lines)
     assert all(
         row["seconds"] > 0 and row["flops"] > 0 and row["memory"] > 1e6 for row in rows.values()
@@ -96,10 +116,42 @@ def test_every_row_of_the_speed_table_is_measured(corpus):
 
 def test_a_row_is_measured_in_a_process_of_its_own(corpus):
     (_, *lines), figures = run(
-        "speed.py", corpus, "--rows", "di_vae", "--product", "64", "--precision", "bfloat16"
-    )
+        "speed.py", corpus, "--rows", "di_vae", "--product", "64", "--precision", "bfloat16",
+        "--no-reference",
+    )  # fmt: skip
     assert [line[0] for line in lines] == ["DI-VAE training step, batches of similar length"]
     assert figures["bfloat16"]["di_vae"]["tokens_per_second"] > 0
+    assert "reference" not in figures["bfloat16"]["di_vae"]
+
+
+def test_the_plain_reference_computes_the_same(monkeypatch, small_rows):
+    """Costs, samples and, for one sentence, whose padding is none, the encoder's state."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    plain = importlib.import_module("reference").plain
+    size = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.0)
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(small_rows["LDEBM"].build(size).eval())
+    ours, reference = models[0], plain(models[1])
+    for name, layer in {
+        "_l0": ours.encoder.forwards,
+        "_l0_reverse": ours.encoder.backwards,
+    }.items():
+        for key, weight in layer.named_parameters():
+            getattr(reference.encoder.gru, key.removesuffix("_l0") + name).data.copy_(weight)
+    tokens = torch.tensor([[1, 5, 6, 7, 2, 0], [1, 8, 9, 10, 11, 2]])
+    lengths, z = torch.tensor([4, 5]), torch.randn(2, 6)
+    torch.testing.assert_close(
+        reference.decoder(tokens, lengths, z), ours.decoder(tokens, lengths, z)
+    )
+    one = tokens[1:], lengths[1:]
+    torch.testing.assert_close(reference.encoder(*one), ours.encoder(*one))
+    drawn = [model.prior.sample(3, torch.Generator().manual_seed(1)) for model in models]
+    torch.testing.assert_close(*drawn)
+    t, at = torch.tensor([0, 5]), torch.randn(2, 6)
+    forces = [model.prior.network.weights().detach().gradient_at(t)(at) for model in models]
+    torch.testing.assert_close(*forces)
 
 
 def test_the_profile_names_every_part_of_a_step(corpus):
@@ -134,10 +186,14 @@ def test_every_row_of_the_scaling_tables_is_measured(corpus):
         "--one-process",
     ]
     lines, figures = run("scaling.py", corpus, *small)
-    assert {name: len(values) - 1 for name, values in figures.items()} == {
-        "corpus": 6, "vocabulary": 2, "likelihood_samples": 2, "posterior_samples": 2
-    }  # fmt: skip
-    assert len(lines) == 12 + 4
+    documented = (ROOT / "docs/performance.md").read_text().partition("## How cost grows")[2]
+    labels = set(re.findall(r"^\| ((?:\d+ )?[A-Za-z][^|]*, (?:s|peak MB)) \|", documented, re.M))
+    labels = {re.sub(r"^\d+", "2", label) for label in labels}  # steps; the page has 4
+    assert {line[0] for line in lines if line[0] in labels} == labels
+    measured = [label for table in figures.values() for label in table]
+    for label in labels:
+        assert label in measured
+        assert sum(line[0] == label for line in lines) == measured.count(label)
     assert all(
         value > 0 for table in figures.values() for values in table.values() for value in values
     )

@@ -141,6 +141,22 @@ def test_the_objective_of_rows_without_an_energy(name, built, batch):
     torch.testing.assert_close(loss.total, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["VAE", "SVEBM", "LDEBM w/o GC", "LDEBM"])
+def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(name, built, batch):
+    """Mean and log-variance from the states of a GRU that reads one sentence at a time, both ways."""
+    model = built(name)
+    q, encoder, head = model.encode(batch), model.encoder, model.posterior
+    for row, sentence in enumerate(SENTENCES):
+        words = [BOS, *sentence, EOS]
+        ahead = encoder.forwards(encoder.embedding(torch.tensor([words])))[1][0, 0]
+        back = encoder.backwards(encoder.embedding(torch.tensor([words[::-1]])))[1][0, 0]
+        h = torch.cat([ahead, back])
+        if name.startswith("LDEBM"):
+            h = torch.where(h < 0, 0.01 * h, h)
+        torch.testing.assert_close(q.mean[row], head.mean.weight @ h + head.mean.bias)
+        torch.testing.assert_close(q.logvar[row], head.logvar.weight @ h + head.logvar.bias)
+
+
 def symbol_information(logits):
     probs = logits.softmax(-1)
     return Categorical(probs=probs.mean(0)).entropy() - Categorical(probs=probs).entropy().mean()
@@ -160,6 +176,9 @@ def test_the_objective_of_svebm(name, step, built, batch):
     At step 100 the weight is 0, and the loss R alone.
     """
     model, generator = built(name), torch.Generator().manual_seed(5)
+    with torch.no_grad():  # a small energy would hide where chains start, and with which noise
+        for parameter in model.prior.parameters():
+            parameter.mul_(10)
     loss = model.loss(batch, step, STEPS, torch.Generator().manual_seed(5))
     q = model.encode(batch)
     z = gaussian(q, 1, generator)
@@ -248,6 +267,14 @@ def test_the_objective_of_ldebm(name, built, batch):
     torch.testing.assert_close(loss.total, expected, rtol=1e-4, atol=1e-4)
     for key, parameter in _gradients(model, expected):
         torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-3, atol=1e-5)
+
+
+def test_a_new_ldebm_has_settled_weights(built):
+    """The largest singular value of every weight as it is used is 1, from the first step on."""
+    weights = built("LDEBM").eval().prior.network.weights()
+    parts = (weights.latent_in, weights.time_in, weights.join, weights.blocks, weights.out)
+    largest = torch.stack([torch.linalg.svdvals(w)[0] for part in parts for w, _ in part])
+    torch.testing.assert_close(largest, torch.ones(len(largest)), rtol=0.1, atol=0)
 
 
 def _gradients(model, total):

@@ -135,6 +135,18 @@ def test_who_is_trained_by_what(diffusion_prior, generator):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in diffusion_prior.parameters())
 
 
+def test_symbols_are_read_at_the_scale_of_the_first_level(diffusion_prior):
+    """p(y|z) = softmax f(a_1 ā_0 z, 0), as the contrast and the bottleneck see z' (β by hand)."""
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    a_bar_0, a_1 = (1 - beta[0]).sqrt(), (1 - beta[1:101]).sqrt().prod()
+    z = 5 * torch.randn(7, 4, generator=torch.Generator().manual_seed(2))
+    prior = diffusion_prior.eval()
+    logits = prior.network.weights().logits((a_1 * a_bar_0).float() * z, torch.zeros(7).long())
+    torch.testing.assert_close(prior.symbols(z), logits.softmax(-1))
+    plain = prior.network.weights().logits(z, torch.zeros(7).long()).softmax(-1)
+    assert (prior.symbols(z) - plain).abs().max() > 1e-3  # so that the scale does show
+
+
 def test_training_draws_one_power_iteration(diffusion_prior, generator, monkeypatch):
     calls = []
     weights = diffusion_prior.network.weights

@@ -1,6 +1,7 @@
 """What the judge is given, by a judge that only takes notes."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ldebm.data.vocabulary import EOS
 from ldebm.evaluation import judging
 from ldebm.evaluation.sampling import sample_real
 from ldebm.metrics.reverse_perplexity import Judgement
+from ldebm.runtime.tracking import NoTracker
 
 Given = dict[str, Any]
 Splits = dict[str, list[str]]
@@ -89,8 +91,22 @@ def test_real_text_that_is_short_is_used_once(
         assert lines(context, given["valid"]) == valid
 
 
-def test_its_scores_and_history_are_kept(context: Context, given: Given) -> None:
+class Notes(NoTracker):
+    """A tracker that keeps the metrics."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[dict[str, float | None], int]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
+        self.metrics.append((dict(metrics), step))
+
+
+def test_its_scores_and_history_are_kept_and_tracked(context: Context, given: Given) -> None:
+    notes = Notes()
     sample_real(context)
-    judging.judge(context, context.out / "samples.txt")
-    assert '"rppl": 4.0' in (context.out / "scores.json").read_text()
+    judging.judge(replace(context, tracker=notes), context.out / "samples.txt")
+    expected = {"rppl": 4.0, "rppl_valid": 5.0, "best_epoch": 2, "signature": "by hand"}
+    assert json.loads((context.out / "scores.json").read_text()) == expected
     assert (context.out / "history.csv").read_text().split() == ["epoch,valid_ppl", "1,5.0"]
+    given["report"]({"epoch": 1, "valid_ppl": 5.0, "optimiser": "sgd"})
+    assert notes.metrics == [({"rppl": 4.0}, 0), ({"judge_valid_ppl": 5.0}, 1)]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ldebm import build
 from ldebm.context import Context
 from ldebm.evaluation import likelihood as module
 
@@ -31,7 +32,7 @@ def scored(context: Context, work: Path, monkeypatch: pytest.MonkeyPatch) -> Sco
         return -100 * torch.rand((), generator=generator)
 
     monkeypatch.setattr(module, "estimators", lambda model: {"nll": estimate})
-    monkeypatch.setattr(module.build, "load", lambda context, folder: None)
+    monkeypatch.setattr(build, "load", lambda context, folder: None)
     work.mkdir(exist_ok=True)
     module.likelihood(replace(context, checkpoints=work), Path())
     return json.loads((context.out / "scores.json").read_text()), called
@@ -46,6 +47,16 @@ def test_mean_and_standard_error_over_sentences(
     assert called == [0, 1, 2, 3]
     assert scores["nll"] == pytest.approx(values.mean().item())
     assert scores["nll_standard_error"] == pytest.approx(values.std().item() / 2)
+
+
+def test_without_a_limit_the_whole_test_split_counts(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in (None, 100):
+        evaluation = context.params.evaluation.model_copy(update={"likelihood_sentences": limit})
+        params = context.params.model_copy(update={"evaluation": evaluation})
+        work = tmp_path / str(limit)
+        assert scored(replace(context, params=params), work, monkeypatch)[1] == [0, 1, 2, 3, 4]
 
 
 def test_wherever_the_kept_values_break_off_the_scores_are_the_same(

@@ -10,7 +10,7 @@ import torch
 from ldebm import params
 from ldebm.cli import main
 from ldebm.data.corpus import Corpus, tokenize
-from ldebm.metrics.bleu import corpus_bleu
+from ldebm.metrics.corpus_bleu import corpus_bleu
 from ldebm.metrics.reverse_perplexity import reverse_perplexity
 from ldebm.metrics.word_kl import word_kl
 

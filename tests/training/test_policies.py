@@ -1,12 +1,13 @@
 import math
+from typing import Any
 
 import pytest
 
 from ldebm.training.policies import EpochPolicy, PatiencePolicy
 
 
-def policy(**changes):
-    settings = dict(
+def policy(**changes: Any) -> PatiencePolicy:
+    settings: dict[str, Any] = dict(
         validate_every=2000,
         max_validations=50,
         patience=10,
@@ -18,7 +19,7 @@ def policy(**changes):
     return PatiencePolicy(**settings | changes)
 
 
-def test_learning_rate_falls_from_the_second_worse_validation_on():
+def test_learning_rate_falls_from_the_second_worse_validation_on() -> None:
     """Losses 10, 11, 11, 11, 9, 9.5, 9.5: worse at 2, 3, 4 (one, two, three after the best), a new best at 5, worse at 6, 7."""
     rule = policy()
     factors, kept = [], []
@@ -29,7 +30,7 @@ def test_learning_rate_falls_from_the_second_worse_validation_on():
     assert factors == pytest.approx([1, 1, 0.8, 0.64, 0.64, 0.64, 0.512])
 
 
-def test_patience_doubles_at_a_significant_improvement():
+def test_patience_doubles_at_a_significant_improvement() -> None:
     """Patience stays 10 until validation 6 improves by more than 0.4 % on the last significant one: max(10, 12)."""
     rule = policy()
     patience = []
@@ -41,20 +42,20 @@ def test_patience_doubles_at_a_significant_improvement():
     assert rule.significant == 99.2
 
 
-def test_a_new_best_that_is_not_significant_is_kept_but_lends_no_patience():
+def test_a_new_best_that_is_not_significant_is_kept_but_lends_no_patience() -> None:
     rule = policy(patience=3)
     verdicts = [rule.observe(loss) for loss in (100, 99.9, 99.8)]
     assert [verdict.keep for verdict in verdicts] == [True, True, True]
     assert verdicts[-1].stop is not None
 
 
-def test_the_three_ends():
+def test_the_three_ends() -> None:
     rule = policy(max_validations=2)
     assert [rule.observe(loss).stop for loss in (10, 1)] == [None, "2 validations done"]
     rule = policy()
     stops = [rule.observe(10.0).stop for _ in range(10)]
     assert stops[:9] == [None] * 9
-    assert "no better" in stops[9]
+    assert stops[9] == "no better after 10 validations"
     rule = policy(min_factor=0.5)
     stops = [rule.observe(loss).stop for loss in (1, 2, 2, 2, 2, 2)]
     assert stops == [None] * 5 + [
@@ -62,7 +63,7 @@ def test_the_three_ends():
     ]  # 0.8⁴ = 0.41 at the fifth after the best
 
 
-def test_due_every_so_many_steps_whatever_the_epoch():
+def test_due_every_so_many_steps_whatever_the_epoch() -> None:
     assert [step for step in range(1, 6001) if policy().due(step, step % 100 == 0)] == [
         2000,
         4000,
@@ -70,7 +71,7 @@ def test_due_every_so_many_steps_whatever_the_epoch():
     ]
 
 
-def test_epochs():
+def test_epochs() -> None:
     rule = EpochPolicy(epochs=3, keep_last=True)
     assert rule.due(17, True)
     assert not rule.due(17, False)
@@ -85,7 +86,7 @@ def test_epochs():
 
 
 @pytest.mark.parametrize("rule", [policy(), EpochPolicy(5, True)])
-def test_state_is_all_there_is(rule):
+def test_state_is_all_there_is(rule: PatiencePolicy | EpochPolicy) -> None:
     rule.observe(3.0)
     rule.observe(4.0)
     again = type(rule)(**rule.state())

@@ -46,15 +46,19 @@ Trains = Callable[[Training], tuple[Trainer, "Toy"]]
 class Toy(nn.Module):
     """A parameter a group, with gradients 30 and 40, and 300 and 400; notes what it is given."""
 
+    encoder = None  # no latent variables: nothing of the prior is measured
+
     def __init__(self) -> None:
         super().__init__()
         self.sentence, self.energy = (nn.Parameter(torch.zeros(2)) for _ in range(2))
         self.steps: list[tuple[int, int, torch.Generator]] = []
         self.validated: list[tuple[Batch, int, bool]] = []
         self.trained: list[Batch] = []
+        self.plans: list[tuple[int, np.random.Generator, Any]] = []
 
     def plan_epoch(self, count: int, rng: np.random.Generator, modes: Any) -> EpochPlan:
-        return EpochPlan(np.arange(count))
+        self.plans.append((count, rng, modes()))
+        return EpochPlan(np.arange(count), 10 * np.arange(count), {"clusters": 7.0})
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"sentence": [self.sentence], "energy": [self.energy]}
@@ -64,7 +68,8 @@ class Toy(nn.Module):
         self.steps.append((step, total, generator))
         self.trained.append(batch)
         slope = torch.tensor([30.0, 40.0])
-        return Loss((slope * self.sentence).sum() + (10 * slope * self.energy).sum())
+        objective = (slope * self.sentence).sum() + (10 * slope * self.energy).sum()
+        return Loss(objective, {"term": torch.tensor(float(step))})
 
     def validation_loss(self, batch: Batch, seed: int) -> Tensor:
         self.validated.append((batch, seed, self.training))
@@ -92,8 +97,9 @@ class Notes:
 
 
 @pytest.fixture
-def trains(context: Context) -> Trains:
+def trains(context: Context, monkeypatch: pytest.MonkeyPatch) -> Trains:
     """A trainer of the toy on the hand-made corpus: six sentences, two batches an epoch."""
+    monkeypatch.setattr(trainer, "posterior_modes", lambda context, model, split: split)
 
     def make(training: Training) -> tuple[Trainer, Toy]:
         row = context.params.models["ldebm"].model_copy(update={"training": training})
@@ -154,6 +160,39 @@ def test_every_sentence_is_trained_on_once_an_epoch_cut_and_the_last_batch_too(
         for row, length in zip(batch.tokens, batch.lengths.tolist(), strict=True)
     ]
     assert seen == [" ".join(line.split()[:4]) for line in splits["train"]]
+
+
+def test_every_epoch_is_planned_anew_and_labels_stay_with_their_sentences(trains: Trains) -> None:
+    started, toy = trains(epochs(count=2))
+    started.run(lambda entry: None)
+    assert toy.plans == [(6, started.rng, started.corpus.train)] * 2
+    for batch in toy.trained:
+        assert batch.labels is not None
+        assert batch.labels.tolist() == (10 * batch.indices).tolist()
+
+
+def test_an_entry_has_the_means_since_the_last_one(
+    trains: Trains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four steps in two epochs, an entry after 1.5 epochs and after each; the term is the step."""
+    monkeypatch.setattr(trainer, "LOG_EVERY", 3)
+    started, toy = trains(epochs(count=2))
+    entries: list[dict[str, float]] = []
+    started.run(entries.append)
+    assert [(one["step"], one["epoch"], one["term"]) for one in entries] == [
+        (2, 1.0, 0.5),
+        (3, 1.5, 2.0),
+        (4, 2.0, 3.0),
+    ]
+    assert [("valid_loss" in one, one.get("clusters")) for one in entries] == [
+        (True, 7.0),
+        (False, 7.0),
+        (True, None),
+    ]
+    tokens = [int(batch.lengths.sum()) for batch in toy.trained]
+    seconds = np.diff([0.0, *(one["seconds"] for one in entries)])
+    speeds = np.array([tokens[0] + tokens[1], tokens[2], tokens[3]]) / seconds
+    assert [one["tokens_per_second"] for one in entries] == pytest.approx(list(speeds), rel=1e-3)
 
 
 def test_each_group_is_clipped_by_its_own_bound(trains: Trains) -> None:

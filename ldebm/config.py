@@ -155,10 +155,22 @@ class Judge(Block):
     seed: int
 
 
+class AnnealedSettings(Block):
+    """Annealed importance sampling: test sentences (the same for every row), chains of each.
+
+    `simulated` sentences of the model's own are bounded from both sides.
+    """
+
+    sentences: PositiveInt
+    chains: PositiveInt
+    temperatures: Annotated[int, Field(ge=8, multiple_of=4)]
+    simulated: PositiveInt
+
+
 class Evaluation(Block):
     """How much is sampled, and how the likelihood is estimated.
 
-    `likelihood_sentences: null` means the whole test set.
+    `likelihood_sentences`, of the published estimators, null: the whole test set.
     """
 
     samples: PositiveInt
@@ -166,6 +178,7 @@ class Evaluation(Block):
     likelihood_samples: PositiveInt
     likelihood_chunk: PositiveInt
     likelihood_sentences: PositiveInt | None
+    annealed: AnnealedSettings
     seed: int
 
 

@@ -101,7 +101,11 @@ TINY = {
     "sentence_model": {"embedding": 6, "hidden": 6, "max_tokens": 6},
     "models": {"*": SMALL},
     "judge": {"train_sentences": 4, "valid_sentences": 2},
-    "evaluation": {"samples": 9, "sample_batch": 4},
+    "evaluation": {
+        "samples": 9,
+        "sample_batch": 4,
+        "annealed": {"sentences": 4, "chains": 2, "temperatures": 8, "simulated": 2},
+    },
 }
 
 

@@ -180,3 +180,8 @@ def _chunks(sentences: Iterator[list[str]]) -> Iterator[list[list[str]]]:
             chunk = []
     if chunk:
         yield chunk
+
+
+def subset(count: int, sentences: int, seed: int) -> NDArray[np.int64]:
+    """Up to `sentences` of `count` sentence numbers, drawn at random: the same for every row."""
+    return np.random.default_rng(seed).permutation(count)[:sentences]

@@ -1,11 +1,13 @@
-"""`ldebm likelihood`: log p(x), one sentence at a time, in log space and in bounded memory.
+"""`ldebm likelihood`: log p(x) of test sentences in nats, in log space and in bounded memory.
 
-Estimators of different kinds are kept apart by name: `nll` is sound (exact, or an upper bound in
-expectation), `nll_published` is the published estimate for energy-based priors, which is not.
+Estimators of different kinds are kept apart by name: `nll` is the one that all rows share, of what
+a model generates (exact without latent variables), `nll_importance` is importance sampling over the
+posterior, `nll_published` the published estimate for energy-based priors, which is no bound.
 """
 
+import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,10 @@ from torch import Tensor
 from ldebm import build
 from ldebm.context import Context
 from ldebm.data.batches import Batch, collate
+from ldebm.data.corpus import subset
 from ldebm.data.files import write_json
+from ldebm.evaluation import nll
+from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.sentence import SentenceModel, sentence_generator
 
 AT_ONCE = 250  # samples decoded together; bounds memory
@@ -23,33 +28,80 @@ Estimator = Callable[[SentenceModel, Batch, int, int, torch.Generator], Tensor |
 
 
 def likelihood(context: Context, weights: Path) -> None:
-    """Estimate the mean NLL of the trained model in `weights` by each of its estimators: scores.json.
+    """Estimate the mean NLL of the trained model in `weights` by each of its estimators.
 
-    In nats a sentence, with its standard error over sentences, on the first
-    `evaluation.likelihood_sentences` of the test split. Every sentence's value is kept among the
-    checkpoints, one a line; a later call goes on after the last whole line.
+    scores.json has them with their standard errors over sentences, and the diagnostics of
+    `ldebm.evaluation.nll` and `prior_fit`; sentences.csv each sentence's values, by which rows are
+    compared in pairs. `nll_published` is of the first `evaluation.likelihood_sentences` test
+    sentences, all others of the subset of `evaluation.annealed`. What is done is kept among the
+    checkpoints.
     """
-    model, scores = build.load(context, weights), dict[str, float]()
+    model, settings = build.load(context, weights), context.params.evaluation
+    count = len(context.corpus.test)
+    chosen = subset(count, settings.annealed.sentences, settings.seed).tolist()
+    columns, diagnostics = _annealed(context, model, chosen)
     for name, estimate in estimators(model).items():
-        values = _values(context, model, name, estimate)
-        if values:
-            spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
-            scores[name] = float(np.mean(values))
-            scores[f"{name}_standard_error"] = float(spread / math.sqrt(len(values)))
-    write_json(context.out / "scores.json", scores)
-    context.tracker.log_metrics(scores, step=0)
+        published = name == "nll_published"
+        numbers = range(min(count, settings.likelihood_sentences or count)) if published else chosen
+        columns[name] = _values(context, model, name, estimate, numbers)
+    scores = {
+        key: value
+        for name, values in columns.items()
+        if values
+        for key, value in zip((name, f"{name}_standard_error"), _mean(values), strict=True)
+    }
+    write_json(context.out / "scores.json", scores | diagnostics)
+    of_each = {key: values for key, values in columns.items() if values and key != "nll_published"}
+    with (context.out / "sentences.csv").open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["sentence", *of_each])
+        rows.writerows(zip(chosen, *of_each.values(), strict=True))
+    context.tracker.log_metrics(scores | diagnostics, step=0)
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float]:
+    """And its standard error."""
+    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
+    return float(np.mean(values)), float(spread / math.sqrt(len(values)))
+
+
+def _annealed(
+    context: Context, model: SentenceModel, chosen: list[int]
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """`nll` of the sentences where it is not exact, and the diagnostics of the prior's sampler."""
+    if model.encoder is None:
+        return {}, {}
+    settings, test = context.params.evaluation, context.corpus.test
+    generator = torch.Generator(context.device).manual_seed(settings.seed)
+    fit = prior_fit(model, test, context.max_tokens, generator)
+    if not model.prior.generative:
+        return {}, fit
+    found = nll.estimate(
+        model, test, np.array(chosen), context.max_tokens, settings.annealed, settings.seed,
+        context.checkpoints,
+    )  # fmt: skip
+    return {"nll": [found.nll[number] for number in chosen]}, found.diagnostics | fit
 
 
 @torch.no_grad()
-def _values(context: Context, model: SentenceModel, name: str, estimate: Estimator) -> list[float]:
-    """-log p(x) of every sentence in nats; none where the estimator does not apply."""
+def _values(
+    context: Context,
+    model: SentenceModel,
+    name: str,
+    estimate: Estimator,
+    numbers: Sequence[int],
+) -> list[float]:
+    """-log p(x) of the numbered test sentences; none where the estimator does not apply.
+
+    Each is kept among the checkpoints, one a line; a later call goes on after the last whole line.
+    """
     settings, test = context.params.evaluation, context.corpus.test
     path = context.checkpoints / f"{name}.txt"
     whole = path.read_text().split("\n")[:-1] if path.exists() else []
     values = [float(line) for line in whole]
     with path.open("w", buffering=1) as file:
         file.writelines(f"{line}\n" for line in whole)
-        for index in range(len(values), min(len(test), settings.likelihood_sentences or len(test))):
+        for index in numbers[len(values) :]:
             batch = collate(test, np.array([index]), context.max_tokens, context.device)
             generator = sentence_generator(settings.seed, index)
             samples, chunk = settings.likelihood_samples, settings.likelihood_chunk
@@ -68,7 +120,7 @@ def estimators(model: SentenceModel) -> dict[str, Estimator]:
     """
     if model.encoder is None:
         return {"nll": exact}
-    return {"nll": importance_sampled, "nll_published": published}
+    return {"nll_importance": importance_sampled, "nll_published": published}
 
 
 def importance_sampled(

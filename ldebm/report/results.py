@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ldebm import metrics
 from ldebm.config import Params
-from ldebm.data.corpus import Corpus, Split
+from ldebm.data.corpus import Corpus, Split, subset
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
 
@@ -250,4 +250,6 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
         raise UserError(
             f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again"
         ) from None
-    return -float(np.mean(log_probs[: params.evaluation.likelihood_sentences]))
+    settings = params.evaluation
+    chosen = subset(len(log_probs), settings.annealed.sentences, settings.seed)
+    return -float(np.mean(np.array(log_probs)[chosen]))

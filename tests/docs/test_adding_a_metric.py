@@ -33,7 +33,12 @@ TINY: dict[str, Any] = {
         "batch": 4,
         "epochs": 1,
     },
-    "evaluation": {"samples": 50, "likelihood_samples": 2, "likelihood_sentences": 2},
+    "evaluation": {
+        "samples": 50,
+        "likelihood_samples": 2,
+        "likelihood_sentences": 2,
+        "annealed": {"sentences": 2, "chains": 2, "temperatures": 8, "simulated": 2},
+    },
 }
 TRAINING = {"batch": 32, "validate_every": 2, "max_validations": 1}
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,8 +32,9 @@ def scored(context: Context, work: Path, monkeypatch: pytest.MonkeyPatch) -> Sco
         called.append(batch.indices.item())
         return -100 * torch.rand((), generator=generator)
 
-    monkeypatch.setattr(module, "estimators", lambda model: {"nll": estimate})
-    monkeypatch.setattr(build, "load", lambda context, folder: None)
+    monkeypatch.setattr(module, "estimators", lambda model: {"nll_published": estimate})
+    no_encoder = SimpleNamespace(encoder=None)
+    monkeypatch.setattr(build, "load", lambda context, folder: no_encoder)
     work.mkdir(exist_ok=True)
     module.likelihood(replace(context, checkpoints=work), Path())
     return json.loads((context.out / "scores.json").read_text()), called
@@ -42,11 +44,11 @@ def test_mean_and_standard_error_over_sentences(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores, called = scored(context, tmp_path / "work", monkeypatch)
-    lines = (tmp_path / "work/nll.txt").read_text().split()
+    lines = (tmp_path / "work/nll_published.txt").read_text().split()
     values = torch.tensor([float(line) for line in lines], dtype=torch.float64)
     assert called == [0, 1, 2, 3]
-    assert scores["nll"] == pytest.approx(values.mean().item())
-    assert scores["nll_standard_error"] == pytest.approx(values.std().item() / 2)
+    assert scores["nll_published"] == pytest.approx(values.mean().item())
+    assert scores["nll_published_standard_error"] == pytest.approx(values.std().item() / 2)
 
 
 def test_without_a_limit_the_whole_test_split_counts(
@@ -63,12 +65,12 @@ def test_wherever_the_kept_values_break_off_the_scores_are_the_same(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores, _ = scored(context, tmp_path / "whole", monkeypatch)
-    kept = (tmp_path / "whole/nll.txt").read_text()
+    kept = (tmp_path / "whole/nll_published.txt").read_text()
     for length in range(len(kept)):
         work = tmp_path / str(length)
         work.mkdir()
-        (work / "nll.txt").write_text(kept[:length])
+        (work / "nll_published.txt").write_text(kept[:length])
         again, called = scored(context, work, monkeypatch)
         assert again == scores
         assert called == list(range(kept[:length].count("\n"), 4))
-        assert (work / "nll.txt").read_text() == kept
+        assert (work / "nll_published.txt").read_text() == kept

@@ -44,6 +44,7 @@ TINY: dict[str, Any] = {
         "likelihood_samples": 4,
         "likelihood_chunk": 2,
         "likelihood_sentences": 5,
+        "annealed": {"sentences": 5, "chains": 2, "temperatures": 8, "simulated": 2},
     },
     "models": {
         "*": {

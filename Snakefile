@@ -4,10 +4,7 @@
 # `--config` takes params=FILE, overlay=FILE (replaces some of params), root=FOLDER (data, models), results=FOLDER, threads=N (a job).
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/steps.smk"
 
 
 rule all:

@@ -65,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", "train a model"),
         ("sample", "draw sentences from a trained model, or take them from 'real' text"),
         ("judge", "reverse perplexity of a model's samples, or of 'real' text"),
-        ("evaluate", "BLEU, word statistics and likelihood of a trained model"),
+        ("evaluate", "scores of a trained model that take seconds, and what its latents say"),
+        ("likelihood", "log p(x) of test sentences under a trained model"),
     ):
         command = verbs.add_parser(
             verb, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}."
@@ -80,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
             help="one of `seeds` in the parameters, or another; default: each of them",
         )
         command.set_defaults(run=_model_verb, verb=verb)
+    verbs.add_parser(
+        "plan", parents=[common], help="write what each step depends on; name those with work to do"
+    ).set_defaults(run=_plan)
     verbs.add_parser(
         "table", parents=[common], help="the table and its figures from everything above"
     ).set_defaults(run=_table)
@@ -134,15 +138,19 @@ def _tokenize(options: argparse.Namespace) -> None:
 
 
 def _model_verb(options: argparse.Namespace) -> None:
-    from ldebm.pipeline import project as pipeline
     from ldebm.pipeline import steps
 
     project = _project(options)
-    seeds = [options.seed] if options.seed is not None else project.params.seeds
-    if options.verb in ("sample", "judge") and options.model == pipeline.REAL:
-        seeds = [pipeline.REAL_SEED]
-    for seed in seeds:
-        steps.run(getattr(project, options.verb)(options.model, seed))
+    asked = (options.verb, options.model)
+    listed = [one.seed for one in project.steps() if (one.verb, one.key) == asked]
+    given = listed or project.params.seeds if options.seed is None else [options.seed]
+    for seed in given:
+        steps.run(project.step(*asked, seed))
+
+
+def _plan(options: argparse.Namespace) -> None:
+    stale = _project(options).plan()
+    print("\n".join(step.name for step in stale) or "nothing to do")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from ldebm import cli
 from ldebm.pipeline import steps
-from ldebm.pipeline.steps import Step
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 HEAVY = {"torch", "mlflow", "snakemake", "pandas", "dvc", "sklearn", "matplotlib"}
@@ -144,55 +143,3 @@ def test_signals_end_the_work_with_a_word_on_what_is_kept(
     monkeypatch.setattr(steps, "run", lambda step: os.kill(os.getpid(), number))
     assert cli.main(["train", "vae"]) == status
     assert capsys.readouterr().err == f"ldebm: {word}; {cli.RESUMES}\n"
-
-
-def test_where_the_device_and_the_source_of_the_data_do_not_matter(project: Path) -> None:
-    """They are no part of any fingerprint, while precision and sizes are."""
-
-    def training(overlay: str) -> str:
-        (project / "overlay.yaml").write_text(overlay)
-        from ldebm.pipeline.project import Project
-
-        one = Project.load(overlay="overlay.yaml")
-        return steps.canonical(
-            [
-                steps.canonical(step.parameters)
-                for step in (one.raw(), one.train("vae", 1), one.table())
-            ]
-        )
-
-    base = training("run: {device: auto}\n")
-    assert training("run: {device: cpu}\n") == base
-    assert training("data: {source: /elsewhere}\n") == base
-    assert training("run: {precision: bfloat16}\n") != base
-    assert training("models: {vae: {latent_dim: 3}}\n") != base
-
-
-def test_only_its_own_slice_changes_a_step(project: Path) -> None:
-    """Each parameter, and the steps of one model that it makes stale by itself (the rest follows from their outputs)."""
-    from ldebm.pipeline.project import Project
-
-    def slices(overlay: str) -> dict[str, str]:
-        (project / "overlay.yaml").write_text(overlay)
-        found: dict[str, Step] = {
-            step.name: step for step in Project.load(overlay="overlay.yaml").steps()
-        }
-        of_interest = [
-            name
-            for name in found
-            if name != "table" and name.split()[1:2] in ([], ["vae"], ["real"])
-        ]
-        return {name: steps.canonical(found[name].parameters) for name in of_interest}
-
-    def changed(overlay: str) -> set[str]:
-        before, after = slices("{}\n"), slices(overlay)
-        assert before.keys() == after.keys()
-        return {name for name in before if before[name] != after[name]}
-
-    assert changed("models: {svebm: {latent_dim: 3}}\n") == set()
-    assert changed("models: {vae: {training: {batch: 3}}}\n") == {"train vae seed 1"}
-    assert changed("evaluation: {samples: 46001}\n") == {"sample vae seed 1"}
-    assert changed("evaluation: {likelihood_samples: 3}\n") == {"evaluate vae seed 1"}
-    assert changed("judge: {epochs: 3}\n") == {"judge vae seed 1", "judge real seed 1"}
-    assert changed("data: {vocabulary_limit: 30}\n") == {"tokens"}
-    assert changed("data: {corpus: grammar}\n") == {"raw"}

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,23 +80,35 @@ def fetch_ptb(
                 _copy(source / name, target, checksums[name])
 
 
-def import_texts(out: Path, train: Path, valid: Path, test: Path) -> dict[str, TextCount]:
+def import_texts(
+    out: Path,
+    train: Path,
+    valid: Path,
+    test: Path,
+    preprocessing: Callable[[str], str] | None = None,
+) -> dict[str, TextCount]:
     """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt.
 
-    Blank lines are dropped.
+    `preprocessing` is applied to each line, runs of blanks made one. Blank lines are dropped.
 
-    Raises UserError for a file that is missing, empty, not UTF-8 or holds a word reserved for the
-    models.
+    Raises:
+        UserError: a file is missing, empty, not UTF-8 or holds a word reserved for the models, or
+            `preprocessing` fails.
     """
     with staged(out) as folder:
         paths = dict(zip(SPLITS, (train, valid, test), strict=True))
-        return {split: _import_text(path, folder / f"{split}.txt") for split, path in paths.items()}
+        return {
+            split: _import_text(path, folder / f"{split}.txt", preprocessing)
+            for split, path in paths.items()
+        }
 
 
-def _import_text(path: Path, target: Path) -> TextCount:
+def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] | None) -> TextCount:
     sentences = blank = 0
     with target.open("w", encoding="utf-8", newline="\n") as file:
         for number, words in read_lines(path):
+            if preprocessing is not None:
+                words = _preprocessed(words, preprocessing, f"{path}, line {number}")
             if reserved := SPECIALS.intersection(words):
                 raise UserError(
                     f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or "
@@ -109,6 +121,14 @@ def _import_text(path: Path, target: Path) -> TextCount:
     if not sentences:
         raise UserError(f"{path} holds no sentence; one sentence a line is expected")
     return TextCount(sentences, blank)
+
+
+def _preprocessed(words: list[str], preprocessing: Callable[[str], str], where: str) -> list[str]:
+    try:
+        return preprocessing(" ".join(words)).split()
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise UserError(f"{where}: data.corpus.preprocessing fails: {problem}") from error
 
 
 def _copy(path: Path, target: Path, checksum: str) -> None:

@@ -12,6 +12,8 @@ from ldebm.evaluation.inference import posterior_modes, reconstructions, symbol_
 from ldebm.metrics.base import Texts
 from ldebm.models.sentence import SentenceModel
 
+LOGGED = 100  # lines of text that the tracker is given
+
 
 def evaluate(context: Context, weights: Path, samples: Path) -> None:
     """Score the trained model in `weights` and its samples.txt: scores.json.
@@ -31,6 +33,8 @@ def evaluate(context: Context, weights: Path, samples: Path) -> None:
     known = {key: score for key, score in scores.items() if score is not None}
     write_json(context.out / "scores.json", known)
     context.tracker.log_metrics(known, step=0)
+    for name, some in (("samples.txt", lines), ("reconstructions.txt", rebuilt or [])):
+        context.tracker.log_text(name, "".join(f"{line}\n" for line in some[:LOGGED]))
 
 
 def _latents(context: Context, model: SentenceModel) -> dict[str, Any]:

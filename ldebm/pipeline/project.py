@@ -1,27 +1,38 @@
-"""The steps of this project: for each its slice of the parameters, its inputs and outputs, the source it depends on, and its work.
+"""The steps of this project: the one list of what each depends on, makes, and works with.
 
 Nothing here imports what a step needs for its work before the work begins.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ldebm import params as parameters
-from ldebm.config import Params, RowConfig, TextFiles
-from ldebm.data import download
+from ldebm.config import Evaluation, Params, RowConfig, TextFiles
+from ldebm.data import SPLITS, download
 from ldebm.errors import UserError
-from ldebm.outside import is_outside
-from ldebm.pipeline.steps import Input, Step, read_manifest
+from ldebm.outside import is_outside, load_object
+from ldebm.pipeline import sources, steps
+from ldebm.pipeline.manifest import read_manifest, write_whole
+from ldebm.pipeline.steps import Input, Step
+from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker, Tracker, open_tracker
 
-if TYPE_CHECKING:
-    from ldebm.context import Context
-
-REAL = "real"  # in a model's place: the training text itself, for the judge
-REAL_SEED = 1
+REAL = "real"  # a model whose samples are the training text itself; it has nothing to train
+KINDS = {
+    "train": "models",
+    "sample": "samples",
+    "judge": "judgements",
+    "evaluate": "evaluations",
+    "likelihood": "likelihoods",
+}  # the folder of each verb on a model
+READ = {"model": "model.safetensors", "samples": "samples.txt"}  # what a verb reads of another's
+Slice = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,285 +57,195 @@ class Project:
 
     def steps(self) -> Iterator[Step]:
         """Every step, producers first."""
-        yield from (self.raw(), self.tokens())
-        yield from (self.sample(REAL, REAL_SEED), self.judge(REAL, REAL_SEED))
-        for model in self.params.models:
-            for seed in self.params.seeds:
-                yield from (
-                    make(model, seed)
-                    for make in (self.train, self.sample, self.judge, self.evaluate)
-                )
-        yield self.table()
+        yield from (*self._before_the_table(), self.table())
 
-    def folder(self, kind: str, model: str, seed: int) -> Path:
-        """The output folder of a model's step; `kind` is models, samples, judgements or evaluations."""
-        return self.root / kind / model / f"seed{seed}"
+    def step(self, verb: str, key: str, seed: int | None) -> Step:
+        """A verb on a model."""
+        return getattr(self, verb)(key, seed)
+
+    def folder(self, kind: str, key: str, seed: int | None) -> Path:
+        """The output folder of a verb on a model; `kind` is one of KINDS."""
+        return self.root / kind / key / f"seed{seed}"
+
+    def plan(self) -> list[Step]:
+        """Write the plan file of every step, and what DVC is to watch; return the stale steps."""
+        stale = steps.write_plans(list(self.steps()))
+        if self.root == Path(".") and Path("dvc.yaml").is_file():
+            _tell_dvc(Path("dvc.yaml"), sorted({one.as_posix() for one in self._outside()}))
+        return stale
 
     def raw(self) -> Step:
         """The three raw texts."""
-        corpus = self.params.data.corpus
+        corpus, out = self.params.data.corpus, self.root / "data/raw"
+        slice_: Slice = {"corpus": corpus}
+        inputs: dict[str, Input] = {}
+        entries: list[str] = []  # a download is known by its checksum
         if isinstance(corpus, TextFiles):
-            inputs = {
-                split: Input(Path(path))
-                for split, path in corpus.model_dump(exclude={"preprocessing"}).items()
-            }
-            return self._step(
-                "raw",
-                {"corpus": "text"},
-                inputs,
-                self.root / "data/raw",
-                ["ldebm.data.download"],
-                self._import_texts,
-            )
-        if corpus == "grammar":
-            slice_ = {"corpus": corpus, "grammar": self.params.data.grammar.model_dump()}
-            return self._step(
-                "raw",
-                slice_,
-                {},
-                self.root / "data/raw",
-                ["ldebm.data.grammar"],
-                self._write_grammar,
-            )
-        slice_ = {"corpus": corpus, "sha256": download.CHECKSUMS}
-        return self._step("raw", slice_, {}, self.root / "data/raw", [], self._fetch)
+            slice_ = {"corpus": "text", "preprocessing": corpus.preprocessing}
+            inputs = {split: Input(Path(getattr(corpus, split))) for split in SPLITS}
+            entries, work = ["ldebm.data.download"], self._import_texts
+            entries += [_file(corpus.preprocessing)] if corpus.preprocessing else []
+        elif corpus == "grammar":
+            slice_ |= {"grammar": self.params.data.grammar.model_dump()}
+            entries, work = ["ldebm.data.grammar"], self._write_grammar
+        else:
+            slice_ |= {"sha256": download.CHECKSUMS}
+            work = self._fetch
+        return Step("raw", slice_, inputs, out, tuple(entries), self._home, work)
 
     def tokens(self) -> Step:
         """The encoded splits and the vocabulary."""
-        raw, limit = self.root / "data/raw", self.params.data.vocabulary_limit
+        raw, limit = self.raw(), self.params.data.vocabulary_limit
 
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.data.corpus import tokenize
 
-            tokenize(raw, out, limit)
+            tokenize(raw.output, out, limit)
 
-        files = tuple(f"{split}.txt" for split in ("train", "valid", "test"))
-        inputs = {"raw": Input(raw, files, made_by="data fetch")}
-        return self._step(
-            "tokens",
-            {"vocabulary_limit": limit},
-            inputs,
-            self.root / "data/tokens",
-            ["ldebm.data.corpus"],
-            work,
-        )
+        inputs = {"raw": Input(raw.output, tuple(f"{split}.txt" for split in SPLITS), raw)}
+        out, entries = self.root / "data/tokens", ("ldebm.data.corpus",)
+        return Step("tokens", {"vocabulary_limit": limit}, inputs, out, entries, self._home, work)
 
-    def train(self, model: str, seed: int) -> Step:
+    def train(self, key: str, seed: int) -> Step:
         """A trained model."""
-        slice_ = {
-            **self._model_slice(model, seed),
-            "training": self._block(model).training.model_dump(mode="json"),
-        }
-        entries = ["ldebm.training.loop", self._builder(model)]
-        name, output = f"train {model} seed {seed}", self.folder("models", model, seed)
+        training = self._block(key).training.model_dump(mode="json")
+        slice_ = {**self._model_slice(key, seed), "training": training}
+        return self._of_model("training.loop:train", key, seed, slice_)
 
-        def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.training.loop import train
-
-            with self._tracker(
-                f"{model} seed {seed}",
-                self.train(model, seed).description()["fingerprint"],
-                model,
-                seed,
-            ) as tracker:
-                tracker.log_params(slice_)
-                train(self._context(model, seed, tracker, checkpoints, out))
-
-        return self._step(name, slice_, {"tokens": self._tokens}, output, entries, work)
-
-    def sample(self, model: str, seed: int) -> Step:
+    def sample(self, key: str, seed: int) -> Step:
         """Sentences drawn from a trained model, or real ones."""
-        if model == REAL:
-            return self._sample_real()
-        settings = self.params.evaluation.model_dump(include={"samples", "sample_batch", "seed"})
-        slice_ = {**self._model_slice(model, seed), "evaluation": settings}
-        entries = ["ldebm.evaluation.sampling", self._builder(model)]
+        if key == REAL:
+            counts = self.params.judge.model_dump(include={"train_sentences", "valid_sentences"})
+            return self._of_model("evaluation.sampling:sample_real", key, seed, {"judge": counts})
+        slice_ = self._evaluation_slice(key, seed, {"samples", "sample_batch", "seed"})
+        return self._of_model("evaluation.sampling:sample", key, seed, slice_, "model")
 
-        def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.sampling import sample
+    def judge(self, key: str, seed: int) -> Step:
+        """Reverse perplexity of a model's samples."""
+        judge = self.params.judge
+        slice_ = {"judge": {**judge.model_dump(), "precision": self._given(judge.precision)}}
+        return self._of_model("evaluation.judging:judge", key, seed, slice_, "samples")
 
-            context = self._context(model, seed, NoTracker(), checkpoints, out)
-            sample(context, self.folder("models", model, seed))
-
-        inputs = {"tokens": self._tokens, "model": self._weights(model, seed)}
-        return self._step(
-            f"sample {model} seed {seed}",
-            slice_,
-            inputs,
-            self.folder("samples", model, seed),
-            entries,
-            work,
-        )
-
-    def _sample_real(self) -> Step:
+    def evaluate(self, key: str, seed: int) -> Step:
+        """Scores that take seconds, reconstructions and latents of a trained model."""
         slice_ = {
-            "judge": self.params.judge.model_dump(include={"train_sentences", "valid_sentences"})
-        }
-        entries = ["ldebm.evaluation.sampling"]
-
-        def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.sampling import sample_real
-
-            sample_real(self._context(REAL, REAL_SEED, NoTracker(), checkpoints, out))
-
-        name, output = f"sample {REAL} seed {REAL_SEED}", self.folder("samples", REAL, REAL_SEED)
-        return self._step(name, slice_, {"tokens": self._tokens}, output, entries, work)
-
-    def judge(self, model: str, seed: int) -> Step:
-        """Reverse perplexity of a model's samples, or of real text."""
-        slice_ = {"judge": self.params.judge.model_dump()}
-        samples = self._samples(model, seed)
-
-        def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.evaluation.judging import judge
-
-            part = self.judge(model, seed).description()["fingerprint"]
-            with self._tracker_of(model, seed, part) as tracker:
-                tracker.log_params(slice_)
-                context = self._context(model, seed, tracker, checkpoints, out)
-                judge(context, samples.path / "samples.txt")
-
-        output, entries = (
-            self.folder("judgements", model, seed),
-            ["ldebm.evaluation.judging"],
-        )
-        inputs = {"tokens": self._tokens, "samples": samples}
-        return self._step(f"judge {model} seed {seed}", slice_, inputs, output, entries, work)
-
-    def evaluate(self, model: str, seed: int) -> Step:
-        """Scores, reconstructions and latents of a trained model."""
-        settings = self.params.evaluation.model_dump(exclude={"samples", "sample_batch"})
-        slice_ = {
-            **self._model_slice(model, seed),
-            "evaluation": settings,
+            **self._model_slice(key, seed),
             "judge": self.params.judge.model_dump(include={"train_sentences"}),
             "metrics": self.params.metrics,
         }
-        entries = [
-            "ldebm.evaluation.scoring",
-            "ldebm.evaluation.likelihood",
-            self._builder(model),
-            *(name.partition(":")[0] for name in self.params.metrics),
-        ]
-        samples = self._samples(model, seed)
+        return self._of_model("evaluation.scoring:evaluate", key, seed, slice_, "model", "samples")
 
-        def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.data.files import write_json
-            from ldebm.evaluation.likelihood import likelihood
-            from ldebm.evaluation.scoring import evaluate
-
-            part = self.evaluate(model, seed).description()["fingerprint"]
-            with self._tracker_of(model, seed, part) as tracker:
-                tracker.log_params({"evaluation": settings})
-                context = self._context(model, seed, tracker, checkpoints, out)
-                text, weights = samples.path / "samples.txt", self.folder("models", model, seed)
-                evaluate(context, weights, text)
-                scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
-                likelihood(context, weights)
-                scores |= json.loads((out / "scores.json").read_text(encoding="utf-8"))
-                write_json(out / "scores.json", scores)
-                for file in (text, out / "reconstructions.txt"):
-                    tracker.log_text(file.name, _head(file))
-
-        inputs = {"tokens": self._tokens, "model": self._weights(model, seed), "samples": samples}
-        return self._step(
-            f"evaluate {model} seed {seed}",
-            slice_,
-            inputs,
-            self.folder("evaluations", model, seed),
-            entries,
-            work,
-        )
+    def likelihood(self, key: str, seed: int) -> Step:
+        """log p(x) of test sentences by each of the model's estimators, which takes its time."""
+        names = set(Evaluation.model_fields) - {"samples", "sample_batch"}
+        slice_ = self._evaluation_slice(key, seed, names)
+        return self._of_model("evaluation.likelihood:likelihood", key, seed, slice_, "model")
 
     def table(self) -> Step:
-        """The table and its figures."""
-        inputs = {
-            "tokens": self._tokens,
-            "raw": Input(self.root / "data/raw", made_by="data fetch"),
-        }
-        inputs[f"judgements/{REAL}"] = Input(
-            self.folder("judgements", REAL, REAL_SEED), made_by=f"judge {REAL}"
-        )
-        for model in self.params.models:
-            for seed in self.params.seeds:
-                for kind, verb in (
-                    ("models", "train"),
-                    ("samples", "sample"),
-                    ("judgements", "judge"),
-                    ("evaluations", "evaluate"),
-                ):
-                    path = self.folder(kind, model, seed)
-                    inputs[f"{kind}/{model}/seed{seed}"] = Input(path, made_by=f"{verb} {model}")
+        """The table and its figures, from everything else."""
 
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.report.write import write_results
 
             write_results(self.params, self.root, out)
-            with self._tracker("table", "table") as tracker:
+            with self._tracker("table", "table", {}) as tracker:
                 for file in sorted(path for path in out.rglob("*") if path.is_file()):
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
+        inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
         slice_ = self.params.model_dump(
-            mode="json", exclude={"run": {"device"}, "data": {"source"}}
+            mode="json", exclude={"run": True, "data": {"source": True}}
         )
-        return self._step("table", slice_, inputs, self.results, ["ldebm.report.write"], work)
+        entries = ("ldebm.report.write", *map(_file, self.params.metrics))
+        return Step("table", slice_, inputs, self.results, entries, self._home, work)
 
-    def _context(
-        self, model: str, seed: int, tracker: Tracker, checkpoints: Path, out: Path
-    ) -> "Context":
-        from ldebm.context import Context
+    def _before_the_table(self) -> Iterator[Step]:
+        yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
+        for key in self.params.models:
+            for seed in self.params.seeds:
+                yield from (self.step(verb, key, seed) for verb in KINDS)
 
-        tokens = self._tokens.path
-        return Context.open(self.params, model, seed, tokens, tracker, checkpoints, out)
+    def _of_model(self, entry: str, key: str, seed: int, slice_: Slice, *reads: str) -> Step:
+        """The step that calls `entry`, MODULE:FUNCTION, on a context and what it reads."""
+        module, _, function = entry.partition(":")
+        verb, tokens = function.partition("_")[0], self.tokens()
+        makers = {name: self._maker(name, key, seed) for name in reads}
+        inputs = {name: Input(one.output, (READ[name],), one) for name, one in makers.items()}
+        paths = [
+            one.output if name == "model" else one.output / READ[name]
+            for name, one in makers.items()
+        ]
 
-    def _step(
-        self,
-        name: str,
-        slice_: dict[str, Any],
-        inputs: dict[str, Input],
-        output: Path,
-        entries: Sequence[str],
-        work: Any,
-    ) -> Step:
-        return Step(name, slice_, inputs, output, tuple(entries), self.root / "work", work)
+        def work(checkpoints: Path, out: Path) -> None:
+            from ldebm.context import Context
+
+            with self._tracker_of(step) as tracker:
+                tracker.log_params(slice_)
+                opened = (tokens.output, tracker, checkpoints, out)
+                context = Context.open(self.params, key, seed, *opened)
+                getattr(import_module(f"ldebm.{module}"), function)(context, *paths)
+
+        entries = [f"ldebm.{module}"]
+        if "model" in reads or verb == "train":
+            entries.append(self._row_source(key))
+        if verb == "evaluate":
+            entries += map(_file, self.params.metrics)
+        step = Step(
+            verb,
+            slice_,
+            {"tokens": Input(tokens.output, None, tokens), **inputs},
+            self.folder(KINDS[verb], key, seed),
+            tuple(entries),
+            self._home,
+            work,
+            key,
+            seed,
+        )
+        return step
+
+    def _maker(self, name: str, key: str, seed: int) -> Step:
+        return self.train(key, seed) if name == "model" else self.sample(key, seed)
 
     @property
-    def _tokens(self) -> Input:
-        return Input(self.root / "data/tokens", made_by="data tokenize")
+    def _home(self) -> Path:
+        return self.root / "work"
 
-    def _weights(self, model: str, seed: int) -> Input:
-        return Input(
-            self.folder("models", model, seed),
-            ("model.safetensors",),
-            made_by=f"train {model} --seed {seed}",
-        )
+    def _block(self, key: str) -> RowConfig:
+        if key not in self.params.models:
+            known = ", ".join(self.params.models)
+            raise UserError(f"{key!r} is no model of the parameters; there are: {known}")
+        return self.params.models[key]
 
-    def _samples(self, model: str, seed: int) -> Input:
-        return Input(
-            self.folder("samples", model, seed),
-            ("samples.txt",),
-            made_by=f"sample {model} --seed {seed}",
-        )
+    def _row_source(self, key: str) -> str:
+        block = self._block(key)
+        return _file(block.row) if is_outside(block.row) else type(block).__module__
 
-    def _block(self, model: str) -> RowConfig:
-        if model not in self.params.models:
-            raise UserError(
-                f"{model!r} is no model of the parameters; there are: {', '.join(self.params.models)}"
-            )
-        return self.params.models[model]
-
-    def _builder(self, model: str) -> str:
-        block = self._block(model)
-        return block.row.partition(":")[0] if is_outside(block.row) else type(block).__module__
-
-    def _model_slice(self, model: str, seed: int) -> dict[str, Any]:
+    def _model_slice(self, key: str, seed: int) -> Slice:
         """What decides a model's shape and weights, but for its training."""
         return {
             "seed": seed,
-            "precision": self.params.run.precision,
+            "precision": self._given(self.params.run.precision),
             "sentence_model": self.params.sentence_model.model_dump(),
-            "model": self._block(model).model_dump(mode="json", exclude={"training"}),
+            "model": self._block(key).model_dump(mode="json", exclude={"training"}),
         }
+
+    def _evaluation_slice(self, key: str, seed: int, names: set[str]) -> Slice:
+        settings = self.params.evaluation.model_dump(include=names)
+        return {**self._model_slice(key, seed), "evaluation": settings}
+
+    def _given(self, asked: str) -> str:
+        """The precision that the device really gives."""
+        return asked if asked == "float32" else self._bfloat16
+
+    @cached_property
+    def _bfloat16(self) -> str:
+        return devices.precision("bfloat16", devices.kind(self.params.run.device))
+
+    def _outside(self) -> Iterator[Path]:
+        """Files of a user's own that steps depend on: corpus and code."""
+        for step in self.steps():
+            yield from (one.path for one in step.inputs.values() if one.maker is None)
+            yield from (path for path, home in sources.reached(step.entries) if home is not None)
 
     def _fetch(self, checkpoints: Path, out: Path) -> None:
         source = self.params.data.source
@@ -333,7 +254,9 @@ class Project:
     def _import_texts(self, checkpoints: Path, out: Path) -> None:
         corpus = self.params.data.corpus
         assert isinstance(corpus, TextFiles)
-        download.import_texts(out, Path(corpus.train), Path(corpus.valid), Path(corpus.test))
+        preprocessing = load_object(corpus.preprocessing) if corpus.preprocessing else None
+        train, valid, test = (Path(getattr(corpus, split)) for split in SPLITS)
+        download.import_texts(out, train, valid, test, preprocessing)
 
     def _write_grammar(self, checkpoints: Path, out: Path) -> None:
         from ldebm.data.grammar import write_corpus
@@ -341,27 +264,36 @@ class Project:
         grammar = self.params.data.grammar
         write_corpus(out, grammar.seed, grammar.model_dump(exclude={"seed"}))
 
-    def _tracker_of(self, model: str, seed: int, part: str) -> Tracker:
-        """The run of the training that a model came from, to which `part` adds."""
-        if model == REAL:
-            return self._tracker("real text", part, model)
-        manifest = read_manifest(self.folder("models", model, seed)) or {"fingerprint": "unknown"}
-        return self._tracker(f"{model} seed {seed}", manifest["fingerprint"], model, seed, part)
-
-    def _tracker(
-        self, name: str, identity: str, model: str = "", seed: int | None = None, part: str = ""
-    ) -> Tracker:
-        experiment = (
-            "ldebm" if self.root.resolve() == Path.cwd() else f"ldebm-{self.root.resolve().name}"
+    def _tracker_of(self, step: Step) -> Tracker:
+        """The run of the training that a step belongs to; sampling has nothing to say there."""
+        if step.verb == "sample":
+            return NoTracker()
+        trained = (
+            None
+            if step.verb == "train"
+            else read_manifest(self.folder("models", step.key, step.seed))
         )
-        tags = {"model": model, "seed": "" if seed is None else str(seed)}
-        given = {key: value for key, value in tags.items() if value}
-        return open_tracker(experiment, name, identity, given, part)
+        tags = {"model": step.key, "seed": str(step.seed)}
+        identity = (trained or step.description())["fingerprint"]
+        return self._tracker(f"{step.key} seed {step.seed}", identity, tags)
+
+    def _tracker(self, name: str, identity: str, tags: Mapping[str, str]) -> Tracker:
+        here = self.root.resolve()
+        experiment = "ldebm" if here == Path.cwd() else f"ldebm-{here.name}"
+        return open_tracker(experiment, name, identity, tags)
 
 
-def _head(path: Path, lines: int = 100) -> str:
-    """The first lines of a text, or nothing where there is none."""
-    if not path.exists():
-        return ""
-    with path.open(encoding="utf-8") as file:
-        return "".join(line for line, _ in zip(file, range(lines), strict=False))
+def _file(name: str) -> str:
+    """The file of FILE.py:NAME."""
+    return name.partition(":")[0]
+
+
+def _tell_dvc(path: Path, files: list[str]) -> None:
+    """Name files among the dependencies of dvc.yaml's stage `plan`, which cannot know them."""
+    text = path.read_text(encoding="utf-8")
+    deps = ", ".join(["ldebm", "params.yaml", *map(json.dumps, files)])
+    new = re.sub(
+        r"^    deps: \[ldebm, params\.yaml.*\]$", lambda _: f"    deps: [{deps}]", text, flags=re.M
+    )
+    if new != text:
+        write_whole(path, new)

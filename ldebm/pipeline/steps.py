@@ -1,8 +1,9 @@
-"""A step decides by itself whether there is work: to be called by any engine, or by hand, as often as one likes.
+"""A step decides by itself whether there is work: any engine, or a hand, may call it at any time.
 
-Its fingerprint covers its slice of the parameters, the contents of its inputs and the source it depends on. Outputs that carry the
-fingerprint are left alone; finished outputs of an earlier run with the same fingerprint are put back; else the work is done, from its
-last checkpoint where there is one. Outputs appear in place whole, the manifest last.
+Its fingerprint covers its slice of the parameters, the contents of its inputs and the source it
+depends on. Outputs that carry the fingerprint are left alone; finished outputs of an earlier run
+with the same fingerprint are put back; else the work is done, from its last checkpoint where there
+is one. Outputs appear in place whole, the manifest last. docs/steps.md tells the rest.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,108 +19,178 @@ from pathlib import Path
 from typing import Any
 
 from ldebm.errors import UserError
+from ldebm.pipeline.manifest import (
+    MANIFEST,
+    Hashes,
+    file_hash,
+    read_manifest,
+    write_manifest,
+    write_whole,
+)
 from ldebm.pipeline.sources import source_hash
 
-MANIFEST = "manifest.json"
-PATIENCE = 10.0  # seconds to wait for another process that does the same work
+PERIOD = 60.0  # seconds between two lines of a step that waits
+COMMANDS = {"raw": "data fetch", "tokens": "data tokenize"}  # of steps that are called otherwise
 
 
 @dataclass(frozen=True)
 class Input:
-    """A plain file, or the output folder of another step, of which only `files` count (all of them where None)."""
+    """A plain file, or the output folder of a step, of which only `files` count (None: all)."""
 
     path: Path
     files: tuple[str, ...] | None = None
-    made_by: str = ""
+    maker: "Step | None" = None
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 by file name; a folder's are read from its manifest. Raises UserError if the input is not there."""
-        if self.path.is_file():
+        """SHA-256 by file name; a folder's are read from its manifest.
+
+        Raises:
+            UserError: the input is not there.
+        """
+        if self.maker is None:
+            if not self.path.is_file():
+                raise UserError(f"{self.path} is no file that can be read; correct its name")
             return {self.path.name: file_hash(self.path)}
         manifest = read_manifest(self.path)
         if manifest is None:
-            raise UserError(
-                f"{self.path} is not there yet"
-                + (f"; run `ldebm {self.made_by}` first" if self.made_by else "")
-            )
+            raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
         outputs = manifest["outputs"]
-        return {
-            name: outputs.get(name, "absent")
-            for name in (outputs if self.files is None else self.files)
-        }
+        names = outputs if self.files is None else self.files
+        return {name: outputs[name] for name in names if name in outputs}
+
+    def verify(self, hashes: Hashes, period: float) -> None:
+        """See that the files are those that their step made; else put back what it kept.
+
+        Raises:
+            UserError: nothing whole is kept.
+        """
+        if self.maker is None:
+            return
+        wrong = [name for name, one in self.hashes().items() if hashes.of(self.path / name) != one]
+        if not wrong:
+            return
+        manifest = read_manifest(self.path) or {}
+        done = self.maker.folder / manifest["fingerprint"] / "done"
+        problem = f"{self.path / wrong[0]}: is damaged, not what `{self.maker.command}` made"
+        if not _intact(done, manifest["fingerprint"], hashes):
+            raise UserError(f"{problem}; run that again")
+        with _alone(self.maker, period):
+            _publish(done, self.path)
+        print(f"{problem}; put back from {done}", flush=True)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of the pipeline: `work(checkpoints, out)` writes its files into `out`, and may keep checkpoints in the other folder."""
+    """One piece of the pipeline: a verb, for most also a model's key and a seed.
 
-    name: str
+    `work(checkpoints, out)` writes its files into `out`, and may keep checkpoints in the other.
+    """
+
+    verb: str
     parameters: Mapping[str, Any]
     inputs: Mapping[str, Input]
     output: Path
     entries: tuple[str, ...]
     home: Path
     work: Callable[[Path, Path], None] = field(compare=False)
+    key: str = ""
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the step is called in messages."""
+        return self.verb if self.seed is None else f"{self.verb} {self.key} seed {self.seed}"
+
+    @property
+    def command(self) -> str:
+        """What runs the step by hand."""
+        verb = COMMANDS.get(self.verb, self.verb)
+        return f"ldebm {verb}" + ("" if self.seed is None else f" {self.key} --seed {self.seed}")
 
     @property
     def folder(self) -> Path:
         """Where the step keeps locks, checkpoints and finished outputs."""
         return self.home / self.name.replace(" ", "-")
 
+    @property
+    def plan(self) -> Path:
+        """The folder of its plan file, which engines count among the inputs."""
+        parts = () if self.seed is None else (self.key, f"seed{self.seed}")
+        return Path(self.home, "plan", self.verb, *parts)
+
     @cached_property
     def source(self) -> str:
         """SHA-256 of the source the step depends on."""
         return source_hash(self.entries)
 
+    def planned(self) -> dict[str, Any]:
+        """All of the fingerprint that is known before any work: parameters and source."""
+        return {"parameters": json.loads(canonical(self.parameters)), "source": self.source}
+
     def description(self) -> dict[str, Any]:
         """The manifest, but for its outputs. Raises UserError if an input is not there."""
-        content = {
-            "parameters": json.loads(canonical(self.parameters)),
-            "source": self.source,
-            "inputs": {name: one.hashes() for name, one in self.inputs.items()},
-        }
-        return {
-            "step": self.name,
-            "fingerprint": hashlib.sha256(canonical(content).encode()).hexdigest(),
-            **content,
-        }
+        inputs = {name: one.hashes() for name, one in self.inputs.items()}
+        content = {**self.planned(), "inputs": inputs}
+        fingerprint = hashlib.sha256(canonical(content).encode()).hexdigest()
+        return {"step": self.name, "fingerprint": fingerprint, **content}
 
 
-def run(step: Step, patience: float = PATIENCE) -> str:
-    """Bring a step's outputs up to date, say how in one line, and return that word: "up to date", "restored" or "done"."""
-    wanted = step.description()
-    outcome, started = "up to date", time.monotonic()
-    if not _intact(step.output, wanted["fingerprint"]):
-        with _alone(step, patience):
-            outcome = _bring_about(step, wanted)
+def run(step: Step, period: float = PERIOD) -> str:
+    """Bring a step's outputs up to date, say how in one line, and return that word.
+
+    It is "up to date", "restored" or "done". A second run of the same step waits for the first.
+    """
+    started, hashes = time.monotonic(), Hashes(step.home)
+    for one in step.inputs.values():
+        one.verify(hashes, period)
+    outcome = "up to date"
+    if not _intact(step.output, step.description()["fingerprint"], hashes):
+        with _alone(step, period):
+            outcome = _bring_about(step, hashes)
     touch(step.output)
+    hashes.save()
     spent = f" in {time.monotonic() - started:.1f} s" if outcome == "done" else ""
     print(f"{step.name}: {outcome}{spent}", flush=True)
     return outcome
 
 
-def is_stale(step: Step) -> bool:
-    """Whether outputs are missing or were made from something else; looks at no output's contents, so it is quick."""
-    manifest = read_manifest(step.output)
-    if manifest is None or not all((step.output / name).is_file() for name in manifest["outputs"]):
-        return True
+def is_stale(step: Step, hashes: Hashes) -> bool:
+    """Whether outputs are missing, damaged, or were made from something else."""
     try:
-        return bool(manifest["fingerprint"] != step.description()["fingerprint"])
+        return not _intact(step.output, step.description()["fingerprint"], hashes)
     except UserError:
         return True
 
 
-def stamp(step: Step, stale: bool) -> Path:
-    """A file for Snakemake to count among the inputs: while the step is stale it is newer than the manifest, and its content is new."""
-    path, manifest = step.home / "stamps" / step.name.replace(" ", "-"), step.output / MANIFEST
-    made = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.utime(path, ns=(0, 0))
-    if stale and path.stat().st_mtime_ns <= made:
-        path.write_text(f"{time.time_ns()}\n")
-    return path
+def write_plans(steps: Sequence[Step]) -> list[Step]:
+    """Write the plan file of every step, remove those of no step, and return the stale steps."""
+    hashes, home = Hashes(steps[0].home), steps[0].home
+    stale = [step for step in steps if _write_plan(step, hashes)]
+    hashes.save()
+    wanted = {step.plan for step in steps}
+    for file in list((home / "plan").rglob("plan.json")):
+        if file.parent not in wanted:
+            shutil.rmtree(file.parent)
+    return stale
+
+
+def _write_plan(step: Step, hashes: Hashes) -> bool:
+    """Write <plan>/plan.json if its content is new; the folder is newer than outputs while stale.
+
+    Snakemake compares times of a folder alone: what it remembers of outputs is not asked, since
+    DVC may have exchanged them meanwhile.
+    """
+    file = step.plan / "plan.json"
+    text = json.dumps({"step": step.name, **step.planned()}, indent=1, ensure_ascii=False) + "\n"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        step.plan.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text)
+    stale, manifest = is_stale(step, hashes), step.output / MANIFEST
+    if not stale:
+        os.utime(step.plan, (0, 0))
+    elif manifest.exists() and step.plan.stat().st_mtime_ns <= manifest.stat().st_mtime_ns:
+        os.utime(step.plan)
+    return stale
 
 
 def touch(folder: Path) -> None:
@@ -128,37 +199,21 @@ def touch(folder: Path) -> None:
         os.utime(folder / name)
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of an output folder, or None where there is none that can be read."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return (
-        manifest
-        if isinstance(manifest, dict) and {"fingerprint", "outputs"} <= manifest.keys()
-        else None
-    )
-
-
 def canonical(value: Any) -> str:
     """JSON with sorted keys and nothing between the tokens."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bring_about(step: Step, wanted: dict[str, Any]) -> str:
+def _bring_about(step: Step, hashes: Hashes) -> str:
     """Do the work unless it was finished before, and put its outputs in place."""
-    place = step.folder / wanted["fingerprint"]
-    outcome = "restored"
-    if not _intact(place / "done", wanted["fingerprint"]):
+    wanted = step.description()
+    place, fingerprint, outcome = step.folder / wanted["fingerprint"], wanted["fingerprint"], "done"
+    if _intact(step.output, fingerprint, hashes):
+        return "up to date"  # made by the process that this one waited for
+    if _intact(place / "done", fingerprint, hashes):
+        outcome = "restored"
+    else:
         _do(step, wanted, place)
-        outcome = "done"
     _publish(place / "done", step.output)
     return outcome
 
@@ -170,19 +225,16 @@ def _do(step: Step, wanted: dict[str, Any], place: Path) -> None:
     checkpoints.mkdir(exist_ok=True)
     print(f"{step.name}: {'going on' if any(checkpoints.iterdir()) else 'started'}", flush=True)
     step.work(checkpoints, new)
-    outputs = {
-        path.relative_to(new).as_posix(): file_hash(path)
-        for path in sorted(new.rglob("*"))
-        if path.is_file()
-    }
-    _write_manifest(new, {**wanted, "outputs": outputs})
+    files = sorted(path for path in new.rglob("*") if path.is_file())
+    outputs = {path.relative_to(new).as_posix(): file_hash(path) for path in files}
+    write_manifest(new, {**wanted, "outputs": outputs})
     shutil.rmtree(done, ignore_errors=True)
     os.replace(new, done)
     shutil.rmtree(checkpoints)
 
 
 def _publish(done: Path, output: Path) -> None:
-    """Put finished files in place one by one, each whole, and the manifest last; files of the previous run go."""
+    """Put finished files in place one by one, each whole, the manifest last; former ones go."""
     manifest = read_manifest(done)
     assert manifest is not None
     before = (read_manifest(output) or {"outputs": {}})["outputs"]
@@ -197,7 +249,7 @@ def _publish(done: Path, output: Path) -> None:
     for name in before.keys() - manifest["outputs"].keys():
         (output / name).unlink(missing_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    _write_manifest(output, manifest)
+    write_manifest(output, manifest)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -207,44 +259,35 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    temporary = folder / f".{MANIFEST}.new"
-    temporary.write_text(
-        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    os.replace(temporary, folder / MANIFEST)
-
-
-def _intact(folder: Path, fingerprint: str) -> bool:
+def _intact(folder: Path, fingerprint: str, hashes: Hashes) -> bool:
     """Whether a folder holds the outputs that belong to a fingerprint, byte for byte."""
     manifest = read_manifest(folder)
     if manifest is None or manifest["fingerprint"] != fingerprint:
         return False
-    paths = {folder / name: digest for name, digest in manifest["outputs"].items()}
-    return all(path.is_file() and file_hash(path) == digest for path, digest in paths.items())
+    return hashes.match(folder, manifest["outputs"])
 
 
 @contextmanager
-def _alone(step: Step, patience: float) -> Iterator[None]:
-    """Hold the step's lock. It goes with the process that holds it, however that ends.
+def _alone(step: Step, period: float) -> Iterator[None]:
+    """Hold the step's lock, waiting for it as long as it takes; a line tells for whom.
 
-    Raises UserError, naming the process, if another one still holds it after `patience` seconds.
+    It goes with the process that holds it, however that ends.
     """
     from filelock import FileLock, Timeout
 
     step.folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(step.folder / "lock"), step.folder / "holder"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        pid = holder.read_text().strip() if holder.exists() else "unknown"
-        print(f"{step.name}: waiting for process {pid}, which is at work on it", flush=True)
+    patience, started = 0.0, time.monotonic()
+    while not lock.is_locked:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
-            raise UserError(
-                f"{step.name}: process {pid} is at work on it; let it finish, or stop it (`kill {pid}`): the next run goes on from its last checkpoint"
-            ) from None
+            pid = holder.read_text().strip() if holder.exists() else "unknown"
+            spent = f" ({time.monotonic() - started:.0f} s)" if patience else ""
+            print(
+                f"{step.name}: waiting for process {pid}, which is at work on it{spent}", flush=True
+            )
+            patience = period
     try:
         holder.write_text(f"{os.getpid()}\n")
         yield

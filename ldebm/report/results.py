@@ -21,6 +21,7 @@ from ldebm.data.corpus import Corpus, Split, subset
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
 
+SCORED = {"judgements": "judge", "evaluations": "evaluate", "likelihoods": "likelihood"}
 TEST_SET = "TEST SET"
 Scores = dict[str, float]
 
@@ -162,7 +163,7 @@ def _read_run(root: Path, model: str, seed: int) -> SeedRun:
     record = _read_json(trained / "run.json", "train", model, seed)
     history = _read_history(trained / "history.csv", model, seed)
     scores: Scores = {}
-    for kind, verb in (("judgements", "judge"), ("evaluations", "evaluate")):
+    for kind, verb in SCORED.items():
         path = run_folder(root, kind, model, seed) / "scores.json"
         scores |= _finite(_read_json(path, verb, model, seed))
     latents = _read_latents(run_folder(root, "evaluations", model, seed) / "latents.npz")

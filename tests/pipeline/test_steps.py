@@ -1,16 +1,21 @@
 """When a step works, restores or rests, and that what it leaves is whole."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ldebm.errors import UserError
-from ldebm.pipeline import steps
+from ldebm.pipeline import manifest, steps
+from ldebm.pipeline.manifest import Hashes
 from ldebm.pipeline.steps import Input, Step
 
 
@@ -37,6 +42,10 @@ def step(tmp_path: Path, calls: list[str]) -> Callable[..., Step]:
     return make
 
 
+def stale(step: Step) -> bool:
+    return steps.is_stale(step, Hashes(step.home))
+
+
 def test_twice_works_once(
     step: Callable[..., Step], calls: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,7 +67,7 @@ def test_a_changed_parameter_works_and_its_revert_restores(
 def test_a_changed_input_works(step: Callable[..., Step], tmp_path: Path) -> None:
     steps.run(step())
     (tmp_path / "text.txt").write_text("others")
-    assert steps.is_stale(step())
+    assert stale(step())
     assert steps.run(step()) == "done"
     assert (tmp_path / "out/a.txt").read_text() == "1 others"
 
@@ -73,7 +82,7 @@ def test_damaged_and_missing_outputs_come_back(step: Callable[..., Step], calls:
     steps.run(step())
     output = step().output / "a.txt"
     output.unlink()
-    assert steps.is_stale(step())
+    assert stale(step())
     assert steps.run(step()) == "restored"
     output.unlink()
     output.write_text("not what was made")
@@ -97,22 +106,110 @@ def test_files_that_are_made_no_more_go(step: Callable[..., Step]) -> None:
     ]
 
 
-def test_only_the_named_files_of_an_input_count(tmp_path: Path, step: Callable[..., Step]) -> None:
+def test_only_the_named_files_of_an_input_count(step: Callable[..., Step]) -> None:
     """A producer's log may differ from run to run; and the input's hashes come from its manifest."""
-    steps.run(step())
-    whole, part = Input(tmp_path / "out"), Input(tmp_path / "out", ("a.txt",))
-    assert part.hashes() == {"a.txt": steps.file_hash(tmp_path / "out/a.txt")}
+    maker = step()
+    steps.run(maker)
+    whole, part = Input(maker.output, None, maker), Input(maker.output, ("a.txt",), maker)
+    assert part.hashes() == {"a.txt": steps.file_hash(maker.output / "a.txt")}
     assert whole.hashes().keys() == {"a.txt", "sub/b.txt"}
+
+
+def reader(step: Callable[..., Step], tmp_path: Path) -> Step:
+    """A step that reads another's a.txt."""
+    maker = replace(step(), key="vae", seed=1)
+    inputs = {"toy": Input(maker.output, ("a.txt",), maker)}
+    return replace(step(), verb="reader", inputs=inputs, output=tmp_path / "read")
 
 
 def test_a_missing_input_names_the_command_that_makes_it(
     step: Callable[..., Step], tmp_path: Path
 ) -> None:
-    lacking = replace(step(), inputs={"model": Input(tmp_path / "models/vae", made_by="train vae")})
     with pytest.raises(
-        UserError, match=r"models/vae is not there yet; run `ldebm train vae` first"
+        UserError, match=r"out is not there yet; run `ldebm toy vae --seed 1` first"
     ):
-        steps.run(lacking)
+        steps.run(reader(step, tmp_path))
+
+
+def test_a_damaged_input_is_named_and_put_back(
+    step: Callable[..., Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = reader(step, tmp_path)
+    maker = reading.inputs["toy"].maker
+    assert maker is not None
+    steps.run(maker)
+    for damage in ("other", None):
+        file = maker.output / "a.txt"
+        file.unlink()
+        if damage:
+            file.write_text(damage)
+        capsys.readouterr()
+        assert steps.run(reading) in ("done", "up to date")
+        assert file.read_text() == "1 words"
+        said = capsys.readouterr().out.splitlines()[0]
+        assert said.startswith(f"{file}: is damaged, not what `ldebm toy vae --seed 1` made; put")
+
+
+def test_a_damaged_input_without_a_whole_copy_names_the_command(
+    step: Callable[..., Step], tmp_path: Path
+) -> None:
+    reading = reader(step, tmp_path)
+    maker = reading.inputs["toy"].maker
+    assert maker is not None
+    steps.run(maker)
+    steps.run(reading)
+    file = maker.output / "a.txt"
+    times = file.stat()
+    with file.open("r+") as text:  # in place, so in the kept copy too; of the same size and time
+        text.write("2")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(UserError, match=r"a\.txt: is damaged.*; run that again"):
+        steps.run(reading)
+    assert steps.run(maker) == "done"
+    assert steps.run(reading) == "up to date"
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[], {"../../x": "0" * 64}, {"/etc/x": "0" * 64}, {"a/../../x": "0" * 64}, {"": "0" * 64},
+     {"a\0b": "0" * 64}, {"a.txt": "../x"}, None, "a.txt"],
+)  # fmt: skip
+def test_a_manifest_of_another_shape_is_refused_and_never_followed(
+    step: Callable[..., Step], tmp_path: Path, outputs: object
+) -> None:
+    (tmp_path / "x").write_text("mine")
+    one = replace(step(), output=tmp_path / "a/b")
+    one.output.mkdir(parents=True)
+    manifest = {"fingerprint": "0" * 64, "outputs": outputs}
+    (one.output / "manifest.json").write_text(json.dumps(manifest))
+    assert stale(one)
+    with pytest.raises(UserError, match=r"manifest\.json: .*delete"):
+        steps.run(one)
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_a_manifest_whose_fingerprint_is_a_path_is_refused(step: Callable[..., Step]) -> None:
+    steps.run(step())
+    (step().output / "manifest.json").write_text('{"fingerprint": "../..", "outputs": {}}')
+    with pytest.raises(UserError, match="is no manifest of a step; delete it"):
+        steps.run(step())
+
+
+def test_hashes_are_remembered_and_a_damaged_memory_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("a")
+    monkeypatch.setattr(manifest, "RACE", -(10**18))
+    counted: list[Path] = []
+    hashed = manifest.file_hash
+    monkeypatch.setattr(manifest, "file_hash", lambda path: (counted.append(path), hashed(path))[1])
+    for text in (None, None, "[]", "{"):
+        if text:
+            (tmp_path / "hashes.json").write_text(text)
+        hashes = Hashes(tmp_path)
+        assert hashes.of(tmp_path / "a") == hashlib.sha256(b"a").hexdigest()
+        hashes.save()
+    assert len(counted) == 3
 
 
 def test_a_failure_leaves_the_old_outputs_and_the_checkpoints(
@@ -148,46 +245,83 @@ def test_an_interrupted_publication_is_completed(
         )
         with pytest.raises(KeyboardInterrupt):
             steps.run(step(2))
-    assert steps.is_stale(step(2))
+    assert stale(step(2))
     assert steps.run(step(2)) == "restored"
     assert (step().output / "a.txt").read_text() == "2 words"
 
 
-def test_another_process_at_work_is_named(step: Callable[..., Step], tmp_path: Path) -> None:
+def test_a_second_run_waits_for_the_first_and_says_for_whom(
+    step: Callable[..., Step], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = step().folder
     folder.mkdir(parents=True)
     hold = (
-        "import sys, time, os, pathlib, filelock; folder = pathlib.Path(sys.argv[1]);"
-        "lock = filelock.FileLock(folder / 'lock'); lock.acquire(); (folder / 'holder').write_text(str(os.getpid()));"
-        "print('held', flush=True); time.sleep(60)"
+        "import sys, os, pathlib, filelock; folder = pathlib.Path(sys.argv[1]);"
+        "lock = filelock.FileLock(folder / 'lock'); lock.acquire();"
+        "(folder / 'holder').write_text(str(os.getpid())); print('held', flush=True); input()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE
-    ) as other:
+    line, outcome = [sys.executable, "-c", hold, str(folder)], list[str]()
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(UserError, match=f"process {other.pid} is at work on it"):
-            steps.run(step(), patience=0.1)
+        second = threading.Thread(target=lambda: outcome.append(steps.run(step(), period=0.05)))
+        second.start()
+        said = ""
+        while said.count("waiting for process") < 3:
+            said += capsys.readouterr().out
+        assert not outcome
         other.kill()
-        other.wait()
-    assert steps.run(step()) == "done"  # the lock went with its holder
+        second.join()
+    first, *later = said.splitlines()
+    assert first == f"toy: waiting for process {other.pid}, which is at work on it"
+    assert all(line.startswith(f"{first} (") for line in later)
+    assert outcome == ["done"]
 
 
-def test_a_stamp_moves_only_while_the_step_is_stale(step: Callable[..., Step]) -> None:
-    """Snakemake compares times, then contents: the stamp of a stale step must differ in both, that of a current one in neither."""
-    steps.run(step(1))
-    made = (step().output / "manifest.json").stat().st_mtime_ns
-    stamp = steps.stamp(step(1), stale=False)
-    assert stamp.stat().st_mtime_ns < made
-    assert stamp.read_text() == ""
-    steps.stamp(step(2), stale=True)
-    moved = stamp.read_text()
-    assert stamp.stat().st_mtime_ns > made
-    assert moved
-    steps.stamp(step(2), stale=True)  # a second look, as in every job of a run
-    assert stamp.read_text() == moved
-    steps.run(step(2))
-    assert (step().output / "manifest.json").stat().st_mtime_ns > stamp.stat().st_mtime_ns
+def test_what_the_first_run_made_is_not_made_again(
+    step: Callable[..., Step], calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is had when the other has finished."""
+    alone = steps._alone
+
+    @contextmanager
+    def late(one: Step, period: float) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(steps, "_alone", alone)
+            steps.run(one)
+        with alone(one, period):
+            yield
+
+    monkeypatch.setattr(steps, "_alone", late)
+    assert steps.run(step()) == "up to date"
+    assert calls == ["work 1"]
+
+
+def test_a_plan_is_newer_than_outputs_while_they_are_stale_only(step: Callable[..., Step]) -> None:
+    """Its content is new where parameters or source are; an engine may compare either."""
+    plan, made = step().plan / "plan.json", step().output / "manifest.json"
+    assert steps.write_plans([step()]) == [step()]
+    steps.run(step())
+    first = plan.read_bytes()
+    assert steps.write_plans([step()]) == []
+    assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
+    assert plan.read_bytes() == first
+    steps.write_plans([step(2)])
+    assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
+    assert json.loads(plan.read_text())["parameters"] == {"value": 2}
+    assert steps.write_plans([step(1)]) == []  # a revert before any work
+    assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
+    assert plan.read_bytes() == first
+    (step().output / "a.txt").unlink()
+    assert steps.write_plans([step(1)]) == [step(1)]
+    assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
+
+
+def test_plans_of_steps_that_are_no_more_go(step: Callable[..., Step]) -> None:
+    both = [replace(step(), key="vae", seed=seed) for seed in (1, 2)]
+    steps.write_plans(both)
+    steps.write_plans(both[:1])
+    assert sorted((step().home / "plan").rglob("plan.json")) == [both[0].plan / "plan.json"]
 
 
 def test_without_hard_links_files_are_copied(

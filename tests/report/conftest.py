@@ -100,6 +100,7 @@ class Runs:
             "scores.json",
             {"bleu": 5.0, "wkl": 0.25} if scores is None else scores,
         )
+        self.json("likelihoods", model, seed, "scores.json", {})
         with (self.folder("models", model, seed) / "history.csv").open("w", newline="") as file:
             writer = csv.DictWriter(
                 file, list(dict.fromkeys(name for row in history for name in row)), restval=""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ldebm.pipeline.steps import read_manifest
+from ldebm.pipeline.manifest import read_manifest
 
 from .conftest import MODELS, Command, command_in
 
@@ -54,7 +54,7 @@ def test_one_command_makes_the_table(project: Path, built: str) -> None:
     assert len(rows) == 1 + len(MODELS)  # TEST SET and the models
     metrics = json.loads((project / "results/metrics.json").read_text())
     assert {"nll", "bleu", "rppl", "wkl"} <= metrics["vae"].keys()
-    for step in ("train", "sample", "judge", "evaluate"):
+    for step in ("train", "sample", "judge", "evaluate", "likelihood"):
         assert {f"{model} seed 1" for model in MODELS} <= said(built, step).keys()
 
 
@@ -68,7 +68,9 @@ def test_every_training_has_one_run_in_mlflow(project: Path, built: str) -> None
                 "select key from latest_metrics where run_uuid = ?", [runs["vae seed 1"]]
             )
         }
-    assert sorted(names) == sorted(["real text", "table", *(f"{model} seed 1" for model in MODELS)])
+    assert sorted(names) == sorted(
+        ["real seed 1", "table", *(f"{model} seed 1" for model in MODELS)]
+    )
     assert {"loss", "valid_loss", "rppl", "bleu", "wkl", "nll"} <= metrics
     artifacts = project / "mlruns/ldebm" / runs["vae seed 1"] / "artifacts"
     assert {"samples.txt", "reconstructions.txt"} <= {path.name for path in artifacts.iterdir()}
@@ -115,7 +117,8 @@ def test_an_experiment_reruns_its_model_and_the_table_only(
 ) -> None:
     kept = contents(project / "models/dgm_vae")
     output = run("dvc exp run --set-param models.vae.training.batch=16").stdout
-    assert stages_run(output) == {"train@vae", "sample@vae", "judge@vae", "evaluate@vae", "table"}
+    verbs = ("train", "sample", "judge", "evaluate", "likelihood")
+    assert stages_run(output) == {"plan", *(f"{verb}@vae" for verb in verbs), "table"}
     assert said(output, "train") == {"vae seed 1": "done"}
     assert contents(project / "models/dgm_vae") == kept
     manifest = read_manifest(project / "models/vae/seed1")
@@ -149,10 +152,11 @@ def test_a_change_seen_by_snakemake_alone_touches_one_model(
     (project / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     output = run(SNAKEMAKE).stdout
     run("git checkout params.yaml")
-    assert said(output, "evaluate") == {f"{model} seed 1": "done" for model in MODELS}
-    assert said(output, "train") == said(output, "sample") == said(output, "judge") == {}
+    assert said(output, "likelihood") == {f"{model} seed 1": "done" for model in MODELS}
+    for verb in ("train", "sample", "judge", "evaluate"):
+        assert said(output, verb) == {}
     assert (contents(project / "models"), contents(project / "samples")) == kept
-    assert set(said(run(SNAKEMAKE).stdout, "evaluate").values()) == {"restored"}
+    assert set(said(run(SNAKEMAKE).stdout, "likelihood").values()) == {"restored"}
 
 
 def test_a_clone_that_pulls_has_nothing_to_train(
@@ -198,7 +202,7 @@ def test_a_second_seed_trains_itself_alone_and_the_table_states_the_spread(
         rows = {row["model"]: row for row in csv.DictReader(file)}
     for model in MODELS:
         each = [
-            json.loads((project / f"evaluations/{model}/seed{seed}/scores.json").read_text())["nll"]
+            json.loads((project / f"likelihoods/{model}/seed{seed}/scores.json").read_text())["nll"]
             for seed in (1, 2)
         ]
         assert each[0] != each[1]

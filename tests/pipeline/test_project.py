@@ -1,0 +1,222 @@
+"""The list of steps: which parameter is in which step's plan, and that the engines' lists are it."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ldebm import params
+from ldebm.errors import UserError
+from ldebm.pipeline.project import KINDS, Project
+from ldebm.runtime import device
+
+ROOT = Path(__file__).parents[2]
+
+EVERY = {"train", "sample", "judge", "evaluate", "likelihood"}
+OF_MODEL = EVERY - {"judge"}
+
+# By hand: the steps of one model (of the real text with "real ") whose plan a parameter is part of.
+# The table shows all that was asked for, but for where the work was done: it is left out here.
+EXPECTED: dict[str, set[str]] = {
+    "data.corpus": {"raw"},
+    "data.source": set(),
+    "data.vocabulary_limit": {"tokens"},
+    "data.grammar.*": {"raw"},
+    "run.device": set(),
+    "run.precision": OF_MODEL,
+    "sentence_model.*": OF_MODEL,
+    "models.vae.row": OF_MODEL,
+    "models.vae.latent_dim": OF_MODEL,
+    "models.vae.posterior_samples": OF_MODEL,
+    "models.vae.kl_slope": OF_MODEL,
+    "models.vae.kl_midpoint": OF_MODEL,
+    "models.vae.training.*": {"train"},
+    "judge.train_sentences": {"judge", "real judge", "real sample", "evaluate"},
+    "judge.valid_sentences": {"judge", "real judge", "real sample"},
+    "judge.*": {"judge", "real judge"},
+    "evaluation.samples": {"sample"},
+    "evaluation.sample_batch": {"sample"},
+    "evaluation.seed": {"sample", "likelihood"},
+    "evaluation.likelihood_*": {"likelihood"},
+    "evaluation.*": {"likelihood"},
+    "metrics": {"evaluate"},
+}
+WITHOUT_TABLE = {"data.source", "run.device", "run.precision"}
+OTHERS: dict[Any, Any] = {
+    "ptb": "grammar", "auto": "cpu", "float32": "bfloat16", "VAE": "my_rows.py:Own",
+}  # fmt: skip
+
+
+def leaves(block: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in block.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def shipped() -> dict[str, Any]:
+    """The shipped parameters with one model, and the keys that they may leave out."""
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    raw["models"] = {"vae": raw["models"]["vae"]}
+    raw["data"]["corpus"] = "grammar"
+    raw["metrics"] = []
+    return params.merge(params.validate(raw, "test").model_dump(mode="json"), {"metrics": []})
+
+
+def other(path: str, value: Any) -> Any:
+    """Another valid value of a leaf."""
+    if path in ("metrics", "data.source", "data.corpus"):
+        given = {"metrics": ["my_metrics.py:Own"], "data.source": "/elsewhere"}
+        return given.get(path, "ptb")
+    if value is None:
+        return 7
+    if value in OTHERS:
+        return OTHERS[value]
+    return value / 2 if isinstance(value, float) else value + 1
+
+
+def plans(raw: dict[str, Any]) -> dict[str, str]:
+    """The content of each step's plan, by verb, with "real " before those of the real text."""
+    return {
+        f"{'real ' * (one.key == 'real')}{one.verb}": json.dumps(one.planned(), sort_keys=True)
+        for one in Project(params.validate(raw, "test")).steps()
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_rows.py").write_text("from ldebm.rows.autoencoder import VaeRow as Own\n")
+    (tmp_path / "my_metrics.py").write_text(
+        "from ldebm.metrics.bleu import Bleu\n\nclass Own(Bleu):\n    key = 'own'\n"
+    )
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+PATHS = [path for path, _ in leaves(shipped()) if path != "seeds"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_parameter_is_part_of_the_plans_of_exactly_the_steps_it_should(
+    folder: Path, path: str
+) -> None:
+    raw = shipped()
+    changed, (*parents, last) = copy.deepcopy(raw), path.split(".")
+    block = changed
+    for key in parents:
+        block = block[key]
+    if path == "models.vae.training.stop":
+        block["stop"] = "epochs"
+        for key in list(block):
+            if key not in ("stop", "batch", "bucket", "learning_rate", "clip"):
+                del block[key]
+        block |= {"epochs": 2, "select": "last"}
+    else:
+        block[last] = other(path, block[last])
+    before, after = plans(raw), plans(changed)
+    rule = next(one for one in EXPECTED if re.fullmatch(one.replace("*", ".*"), path))
+    expected = EXPECTED[rule] | (set() if path in WITHOUT_TABLE else {"table"})
+    assert {name for name in before if before[name] != after[name]} == expected
+
+
+def test_a_model_of_its_own_changes_no_other_and_no_judgement() -> None:
+    raw = shipped()
+    more = params.merge(raw, {"models": {"twin": raw["models"]["vae"]}})
+    twice = [one.name for one in Project(params.validate(more, "test")).steps()]
+    assert {f"{verb} {key} seed 1" for verb in EVERY for key in ("vae", "twin")} <= set(twice)
+    kept = {
+        one.name: one.planned()
+        for one in Project(params.validate(more, "test")).steps()
+        if one.key != "twin" and one.verb != "table"
+    }
+    before = {one.name: one.planned() for one in Project(params.validate(raw, "test")).steps()}
+    assert kept == {name: plan for name, plan in before.items() if name != "table"}
+
+
+def test_a_seed_and_what_the_device_cannot_do_are_part_of_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = shipped()
+    one = Project(params.validate(raw, "test"))
+    assert one.train("vae", 1).planned() != one.train("vae", 2).planned()
+    assert one.judge("vae", 1).planned() == one.judge("vae", 2).planned()
+    asked = Project(params.validate(params.merge(raw, {"run": {"precision": "bfloat16"}}), "test"))
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
+    assert asked.train("vae", 1).planned() == one.train("vae", 1).planned()
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("my_rows.py", {f"{verb} own seed 1" for verb in OF_MODEL}),
+        ("beside.py", {f"{verb} own seed 1" for verb in OF_MODEL}),
+        ("my_metrics.py", {"evaluate own seed 1", "evaluate vae seed 1", "table"}),
+        ("my_words.py", {"raw"}),
+        ("train.txt", {"raw"}),
+    ],
+)
+def test_an_edit_of_a_users_file_changes_what_depends_on_it(
+    folder: Path, file: str, stale: set[str]
+) -> None:
+    """Of the row's, sampling and the rest come with it; the table follows from new outputs."""
+    raw = shipped()
+    raw["models"]["own"] = {**raw["models"]["vae"], "row": "my_rows.py:Own"}
+    raw["metrics"] = ["my_metrics.py:Own"]
+    raw["data"]["corpus"] = {split: f"{split}.txt" for split in ("train", "valid", "test")}
+    raw["data"]["corpus"]["preprocessing"] = "my_words.py:words"
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.txt").write_text("a cat\n")
+    (folder / "my_words.py").write_text("def words(line): return line.lower()\n")
+    (folder / "beside.py").write_text("A = 1\n")
+    (folder / "my_rows.py").write_text(f"import beside\n{(folder / 'my_rows.py').read_text()}")
+    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+
+    def known() -> dict[str, Any]:
+        project = Project(params.validate(raw, "test"))
+        project.plan()
+        own = {name: one.hashes() for name, one in project.raw().inputs.items()}
+        return {
+            one.name: (one.planned(), own if one.verb == "raw" else {}) for one in project.steps()
+        }
+
+    before = known()
+    (folder / file).write_text(f"{(folder / file).read_text()}\nB = 2\n")
+    after = known()
+    assert {name for name in before if before[name] != after[name]} == stale
+    deps = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]["plan"]["deps"]
+    assert deps[:2] == ["ldebm", "params.yaml"]
+    assert file in deps
+
+
+def test_dvc_has_the_stages_that_the_list_has() -> None:
+    """Of each step: its plan, the folders it reads, its folder."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    project = Project(params.validate(shipped(), "test"))
+    watched: dict[str, set[str]] = {}
+    for one in project.steps():
+        name = "real" if one.key == "real" else one.verb
+        made = [re.sub(r"/seed1$", "", str(path.path)) for path in one.inputs.values()]
+        deps = {*made, re.sub(r"/seed1$", "", str(one.plan))}
+        if one.verb == "table":
+            kept = {kind for kind in KINDS.values() if any(dep.startswith(kind) for dep in deps)}
+            deps = {dep for dep in deps if dep.split("/")[0] not in kept} | kept
+        watched[name] = watched.get(name, set()) | deps
+    watched["real"] -= {"samples/real"}  # its own
+    found = {
+        name: {dep.replace("${key}", "vae") for dep in stage.get("do", stage)["deps"]}
+        for name, stage in stages.items()
+    }
+    assert found.pop("plan") == {"ldebm", "params.yaml"}
+    assert found == watched
+
+
+def test_a_model_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match="'real' is no model"):
+        Project(params.validate(shipped(), "test")).train("real", 1)

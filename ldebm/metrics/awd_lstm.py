@@ -1,7 +1,9 @@
-"""AWD-LSTM language model (Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models").
+"""AWD-LSTM language model.
 
-Shapes: T time steps, B columns of the text, E embedding, H hidden, V words. Parameters live on the device of the
-generator that draws their initial values.
+Source: Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models".
+
+Shapes: T time steps, B columns of the text, E embedding, H hidden, V words. Parameters live on
+the device of the generator that draws their initial values.
 """
 
 import math
@@ -15,7 +17,7 @@ State = list[tuple[Tensor, Tensor]]  # (h, c) a layer, each (1, B, H of that lay
 
 
 class Output(NamedTuple):
-    """Of one pass over (T, B) words: the last layer before and after dropout, (T, B, E), and the state to carry on."""
+    """Of one pass over (T, B) words: last layer before and after dropout (T, B, E), state."""
 
     raw: Tensor
     dropped: Tensor
@@ -32,7 +34,10 @@ def dropout_mask(
 
 
 def locked_dropout(x: Tensor, p: float, generator: Generator | None) -> Tensor:
-    """Variational dropout: one mask for all time steps of x (T, B, H), a new one a column (Gal and Ghahramani 2016)."""
+    """Variational dropout: one mask a column for all time steps of x (T, B, H).
+
+    Source: Gal and Ghahramani 2016.
+    """
     if p == 0:
         return x
     return x * dropout_mask(x, (1, *x.shape[1:]), p, generator)
@@ -46,7 +51,10 @@ def embedding_dropout(weight: Tensor, p: float, generator: Generator | None) -> 
 
 
 class WeightDropLstm(nn.Module):
-    """An LSTM layer, gates ordered as in nn.LSTM, with DropConnect on the hidden-to-hidden weights: one mask a pass."""
+    """An LSTM layer with DropConnect on the hidden-to-hidden weights, one mask a pass.
+
+    Gates are ordered as in nn.LSTM.
+    """
 
     def __init__(self, inputs: int, hidden: int, weight_drop: float, generator: Generator) -> None:
         super().__init__()
@@ -77,23 +85,26 @@ class WeightDropLstm(nn.Module):
         weights: list[Tensor] = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
         if x.is_cuda:
             weights = _in_one_chunk(weights)
-        # nn.LSTM's own kernel, called directly because nn.LSTM holds on to the weights it was built with
+        # nn.LSTM's own kernel, as nn.LSTM holds on to the weights it was built with
         output, h, c = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
         return output, (h, c)
 
 
 def _in_one_chunk(weights: list[Tensor]) -> list[Tensor]:
-    """The same weights as views of one buffer in cuDNN's order: cuDNN would otherwise copy them itself, and warn."""
+    """The same weights as views of one buffer in cuDNN's order, which cuDNN would else make."""
     buffer = torch.cat([w.flatten() for w in weights])
     parts = torch.split(buffer, [w.numel() for w in weights])
     return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 
 
 class AwdLstm(nn.Module):
-    """Words in, a distribution over the next word out; the output layer is the embedding and a bias (Press, Wolf 2017).
+    """Words in, a distribution over the next word out.
 
-    dropouti, dropouth and dropout are locked dropouts on the embedded words, between layers and on the last output;
-    dropoute drops whole words; weight_drop acts on the hidden-to-hidden weights. Nothing is dropped in eval mode.
+    The output layer is the embedding and a bias (Press, Wolf 2017).
+
+    dropouti, dropouth and dropout are locked dropouts on the embedded words, between layers and on
+    the last output; dropoute drops whole words; weight_drop acts on the hidden-to-hidden weights.
+    Nothing is dropped in eval mode.
     """
 
     def __init__(
@@ -135,7 +146,7 @@ class AwdLstm(nn.Module):
         return [(zero, zero) for zero in zeros]
 
     def forward(self, words: Tensor, state: State, generator: Generator | None = None) -> Output:
-        """words (T, B) after `state` -> Output. `generator` draws the dropout masks in training mode."""
+        """words (T, B) after `state` -> Output; `generator` draws the masks in training mode."""
 
         def drop(x: Tensor, p: float) -> Tensor:
             return locked_dropout(x, p if self.training else 0.0, generator)
@@ -158,6 +169,6 @@ class AwdLstm(nn.Module):
 
 
 def activation_regularisation(output: Output, alpha: float, beta: float) -> Tensor:
-    """alpha mean(dropped^2) + beta mean((raw_t - raw_{t-1})^2) (Merity et al. 2018, section 4.6)."""
+    """alpha mean(dropped²) + beta mean((raw_t - raw_{t-1})²) (Merity et al. 2018, 4.6)."""
     raw, dropped = output.raw.float(), output.dropped.float()
     return alpha * dropped.pow(2).mean() + beta * (raw[1:] - raw[:-1]).pow(2).mean()

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from ldebm import rows
 from ldebm.config import SentenceSettings
-from ldebm.data.batches import Batch, by_length, collate
+from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import UNK, Vocabulary
 from ldebm.errors import UserError
-from ldebm.evaluation.inference import EVALUATION_BATCH
+from ldebm.evaluation.inference import posterior_modes, symbol_probs
 from ldebm.evaluation.likelihood import estimators
 from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel, sentence_generator
@@ -39,7 +39,9 @@ from ldebm.training.card import RECORD, VOCABULARY, describe
 Array = NDArray[Any]
 Sentence = str | Array  # words between spaces, or word ids (n,)
 Sentences = Sentence | Sequence[Sentence]
+Value = int | tuple[int, int]  # a symbol, or a variable of a code and its value
 WEIGHTS = "model.safetensors"
+EMPTY = np.empty(0, np.int64)  # the sentence without a word
 DRAWN = 500  # sentences that are drawn or decoded at once
 WORDS = 8  # that are shown of a symbol
 
@@ -111,24 +113,20 @@ class TrainedModel:
     def encode(self, sentences: Sentences) -> Array:
         """The mode of q(z|x): (D,) of one sentence, (N, D) of several."""
         self._need(self.model.encoder is not None, "has no latent vector")
-        found = self._read(sentences, lambda batch: self.model.encode(batch).mode())
+        found = posterior_modes(self, self.model, self._split(sentences))
         return found[0] if _is_one(sentences) else found
 
     def decode(self, vectors: Array | Tensor | Sequence[Sequence[float]]) -> Any:
         """Greedy sentences: of z (D,) a string, of (N, D) a list."""
         z = torch.as_tensor(np.asarray(vectors), dtype=torch.float32, device=self.device)
-        width = self._shapes[0]
+        width = self._width
         self._need(width > 0, "has no latent vector")
         if z.ndim not in (1, 2) or z.shape[-1] != width:
             raise UserError(
                 f"{self.name} decodes vectors ({width},) or (N, {width}), not {tuple(z.shape)}"
             )
-        pieces = z.reshape(-1, width).split(DRAWN)
-        texts = [
-            text
-            for one in pieces
-            for text in self._texts(self.model.decoder.decode(one, self.max_tokens))
-        ]
+        decode, pieces = self.model.decoder.decode, z.reshape(-1, width).split(DRAWN)
+        texts = [text for one in pieces for text in self._texts(decode(one, self.max_tokens))]
         return texts[0] if z.ndim == 1 else texts
 
     def reconstruct(self, sentences: Sentences) -> Any:
@@ -140,7 +138,7 @@ class TrainedModel:
         ]
         return back[0] if _is_one(sentences) else back
 
-    def interpolate(self, start: Sentence | Array, end: Sentence | Array, steps: int = 7) -> Any:
+    def interpolate(self, start: Sentence, end: Sentence, steps: int = 7) -> Any:
         """`steps` points of the line from z of `start` to z of `end`, both included.
 
         Between sentences they are sentences, between vectors (D,) vectors (steps, D).
@@ -150,15 +148,11 @@ class TrainedModel:
         weight = np.linspace(0, 1, steps)[:, None]
         return self._combine((start, end), lambda a, b: (1 - weight) * a + weight * b)
 
-    def arithmetic(
-        self, start: Sentence | Array, minus: Sentence | Array, plus: Sentence | Array
-    ) -> Any:
+    def arithmetic(self, start: Sentence, minus: Sentence, plus: Sentence) -> Any:
         """`start` - `minus` + `plus` in z: of sentences a sentence, of vectors (D,) a vector."""
         return self._combine((start, minus, plus), lambda a, b, c: a - b + c)
 
-    def sample(
-        self, n: int = 1, symbol: int | tuple[int, int] | None = None, seed: int = 1
-    ) -> list[str]:
+    def sample(self, n: int = 1, symbol: Value | None = None, seed: int = 1) -> list[str]:
         """`n` sentences of the model, or those of one symbol, or of (variable, value) of a code.
 
         Of a symbol y they are drawn by its own energy f_y, in the chain of SVEBM and at the last
@@ -166,9 +160,7 @@ class TrainedModel:
         """
         return list(self.samples(n, symbol, seed))
 
-    def samples(
-        self, n: int, symbol: int | tuple[int, int] | None = None, seed: int = 1
-    ) -> Iterator[str]:
+    def samples(self, n: int, symbol: Value | None = None, seed: int = 1) -> Iterator[str]:
         """`sample`, as they are drawn."""
         if n < 1:
             raise UserError(f"{n} sentences cannot be drawn; ask for 1 or more")
@@ -184,8 +176,7 @@ class TrainedModel:
 
     def classify(self, sentences: Sentences) -> Array:
         """p(y|z) at the mode of q(z|x), (N, K); of a code q(c|x), (N, M, K). One sentence: no N."""
-        self._need(self._shapes[1] is not None, "has neither symbols nor a code")
-        found = self._read(sentences, self._probs)
+        found = self._probs(self._split(sentences))
         found = found[:, 0] if found.shape[1] == 1 else found
         return found[0] if _is_one(sentences) else found
 
@@ -196,7 +187,7 @@ class TrainedModel:
         has a density. `samples` are drawn of each sentence.
         """
         estimate = estimators(self.model)["nll"]
-        split = self._split(_listed(sentences))
+        split = self._split(sentences)
         found = np.empty(len(split))
         for index in range(len(split)):
             batch = collate(split, np.array([index]), self.max_tokens, self.device)
@@ -216,10 +207,10 @@ class TrainedModel:
         Args:
             sentences: None: 1,000 of the model's own.
         """
-        self._need(self._shapes[1] is not None, "has neither symbols nor a code")
-        texts = list(sentences) if sentences else self._cut(self.sample(1000, seed=seed))
-        probs = self._read(texts, self._probs)  # (N, M, K)
-        words = [text.split() for text in texts]
+        texts = list(sentences or self.sample(1000, seed=seed))
+        most = None if sentences else self.max_tokens - 2  # of its own: as much as it reads
+        words = [text.split()[:most] for text in texts]
+        probs = self._probs(self._split([" ".join(one) for one in words]))
         every = Counter(chain.from_iterable(words))
         return [
             _symbol(variable, value, probs[:, variable], texts, words, every, examples)
@@ -240,36 +231,19 @@ class TrainedModel:
     def _texts(self, ids: Tensor) -> list[str]:
         return [" ".join(self.vocabulary.decode(one)) for one in ids.tolist()]
 
-    def _cut(self, texts: list[str]) -> list[str]:
-        """As much of sentences as the model reads."""
-        return [" ".join(text.split()[: self.max_tokens - 2]) for text in texts]
+    def _probs(self, split: Split) -> Array:
+        """(N, M, K), of symbols M = 1."""
+        probs = symbol_probs(self, self.model, split)
+        if probs is None:
+            raise UserError(f"{self.name} has neither symbols nor a code to ask for")
+        return probs
 
-    def _probs(self, batch: Batch) -> Tensor | None:
-        """(B, M, K), None of a row without symbols and code."""
-        q = self.model.encode(batch)
-        symbols = self.model.prior.symbols(q.mode())
-        if symbols is not None:
-            return symbols[:, None]
-        return None if q.code is None else q.code.probs
-
-    def _read(self, sentences: Sentences, read: Callable[[Batch], Tensor | None]) -> Array:
-        """A reading of every sentence (N, …), in their order."""
-        split = self._split(_listed(sentences))
-        found = [np.empty(0)] * len(split)
-        with torch.no_grad():
-            for batch in by_length(split, EVALUATION_BATCH, self.max_tokens, self.device):
-                values = read(batch)
-                assert values is not None
-                for index, value in zip(batch.indices, values.cpu().numpy(), strict=True):
-                    found[index] = value
-        return np.stack(found)
-
-    def _split(self, sentences: Sequence[Sentence]) -> Split:
+    def _split(self, sentences: Sentences) -> Split:
         """Word ids of the sentences; warns of words that are not known and of those cut off."""
         known, most = self.vocabulary.ids, self.max_tokens - 2
         unknown: Counter[str] = Counter()
         ids = []
-        for sentence in sentences:
+        for sentence in _listed(sentences):
             if isinstance(sentence, str):
                 words = sentence.split()
                 unknown.update(word for word in words if word not in known)
@@ -278,27 +252,18 @@ class TrainedModel:
                 ids.append(np.asarray(sentence, np.int64))
         if unknown:
             shown = ", ".join(list(unknown)[:10])
-            warnings.warn(
-                f"read as {UNK}, as they are not in the vocabulary: {shown}", stacklevel=4
-            )
+            warnings.warn(f"read as {UNK}, not being in the vocabulary: {shown}", stacklevel=4)
         if long := sum(len(one) > most for one in ids):
             warnings.warn(f"{long} sentences are cut to their first {most} words", stacklevel=4)
         return Split(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
 
     @cached_property
-    def _shapes(self) -> tuple[int, tuple[int, int] | None]:
-        """D, and (M, K) of symbols (M = 1) or a code, if the row has either."""
-        empty = self._split([np.empty(0, np.int64)])
-        batch = collate(empty, np.array([0]), self.max_tokens, self.device)
-        with torch.no_grad():
-            width, probs = self.model.encode(batch).mode().shape[1], self._probs(batch)
-        return width, None if probs is None else (probs.shape[1], probs.shape[2])
+    def _width(self) -> int:
+        return int(posterior_modes(self, self.model, self._split([EMPTY])).shape[1])
 
-    def _symbol(self, symbol: int | tuple[int, int]) -> tuple[int, int]:
+    def _symbol(self, symbol: Value) -> tuple[int, int]:
         """(variable, value), checked."""
-        shape = self._shapes[1]
-        self._need(shape is not None, "has neither symbols nor a code")
-        variables, values = shape or (0, 0)
+        _, variables, values = self._probs(self._split([EMPTY])).shape
         variable, value = symbol if isinstance(symbol, tuple) else (0, symbol)
         if isinstance(symbol, int) and variables > 1:
             raise UserError(
@@ -306,12 +271,8 @@ class TrainedModel:
                 f"variable:value, not {symbol}"
             )
         if not (0 <= variable < variables and 0 <= value < values):
-            names = (
-                f"symbols 0 to {values - 1}"
-                if variables == 1
-                else (f"variables 0 to {variables - 1} of values 0 to {values - 1}")
-            )
-            raise UserError(f"{self.name} has {names}, not {symbol}")
+            several = f"variables 0 to {variables - 1} of " if variables > 1 else ""
+            raise UserError(f"{self.name} has {several}values 0 to {values - 1}, not {symbol}")
         return variable, value
 
 

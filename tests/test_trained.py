@@ -126,8 +126,8 @@ def test_bad_requests_are_one_line(models: dict[str, TrainedModel], tmp_path: Pa
         (lambda: vae.decode(np.zeros(5)), r"vectors \(6,\) or \(N, 6\), not \(5,\)"),
         (lambda: vae.interpolate("a", "b", 1), "at least 2 steps"),
         (lambda: vae.sample(0), "1 or more"),
-        (lambda: ebm.sample(1, symbol=20), "symbols 0 to 19, not 20"),
-        (lambda: ebm.sample(1, symbol=(1, 2)), "symbols 0 to 19"),
+        (lambda: ebm.sample(1, symbol=20), "values 0 to 19, not 20"),
+        (lambda: ebm.sample(1, symbol=(1, 2)), "values 0 to 19"),
         (lambda: code.sample(1, symbol=2), "variable:value"),
         (lambda: code.sample(1, symbol=(20, 0)), "variables 0 to 19 of values 0 to 4"),
         (lambda: models["AE"].score("a"), "no density"),
@@ -139,7 +139,7 @@ def test_bad_requests_are_one_line(models: dict[str, TrainedModel], tmp_path: Pa
 
 def test_unknown_and_cut_words_are_warned_of(models: dict[str, TrainedModel]) -> None:
     model = models["VAE"]
-    with pytest.warns(UserWarning, match="not in the vocabulary: Zebra, x"):
+    with pytest.warns(UserWarning, match="in the vocabulary: Zebra, x"):
         z = model.encode("a Zebra x")
     np.testing.assert_array_equal(z, model.encode("a <unk> <unk>"))
     with pytest.warns(UserWarning, match="cut to their first 5 words"):

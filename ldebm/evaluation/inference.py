@@ -1,7 +1,7 @@
 """What a trained model says of whole splits: posterior modes, symbols, reconstructions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,17 @@ from ldebm.models.sentence import SentenceModel
 EVALUATION_BATCH = 256
 
 
+class Reader(Protocol):
+    """What decides how sentences are read: a run's context, or a trained model that stands alone."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def device(self) -> torch.device: ...
+
+
 def symbol_probs(
-    context: Context, model: SentenceModel, split: Split
+    context: Reader, model: SentenceModel, split: Split
 ) -> np.ndarray[Any, Any] | None:
     """What every sentence of a split says of the model's symbols or code.
 
@@ -36,7 +45,7 @@ def symbol_probs(
     return _of_every_sentence(context, model, split, read)
 
 
-def posterior_modes(context: Context, model: SentenceModel, split: Split) -> np.ndarray[Any, Any]:
+def posterior_modes(context: Reader, model: SentenceModel, split: Split) -> np.ndarray[Any, Any]:
     """The mode of q(z|x) of every sentence of a split, in evaluation mode: (N, D)."""
     modes = _of_every_sentence(context, model, split, lambda q: q.mode())
     assert modes is not None
@@ -45,7 +54,7 @@ def posterior_modes(context: Context, model: SentenceModel, split: Split) -> np.
 
 @torch.no_grad()
 def _of_every_sentence(
-    context: Context,
+    context: Reader,
     model: SentenceModel,
     split: Split,
     read: Callable[[Posterior], Tensor | None],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ldebm import rows
-from ldebm.config import SentenceSettings
+from ldebm.config import AnnealedSettings, SentenceSettings
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import UNK, Vocabulary
 from ldebm.errors import UserError
+from ldebm.evaluation import nll
 from ldebm.evaluation.inference import posterior_modes, symbol_probs
-from ldebm.evaluation.likelihood import estimators
+from ldebm.evaluation.likelihood import exact, importance_sampled
 from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.outside import is_outside
@@ -180,13 +182,17 @@ class TrainedModel:
         found = found[:, 0] if found.shape[1] == 1 else found
         return found[0] if _is_one(sentences) else found
 
-    def score(self, sentences: Sentences, samples: int = 500, seed: int = 1) -> Array:
+    def score(
+        self, sentences: Sentences, samples: int = 500, temperatures: int = 500, seed: int = 1
+    ) -> Any:
         """-log p(x) in nats, (N,), or a number of one sentence, by the row's sound estimator.
 
-        Exact of a language model; by importance sampling, an upper bound in expectation, where p(z)
-        has a density. `samples` are drawn of each sentence.
+        Exact of a language model. Where p(z) has a density, by importance sampling, `samples` a
+        sentence; of an energy, by annealed importance sampling over its sampler's noise, 8 chains
+        of `temperatures` steps, which is slow: seconds to minutes a sentence. Both estimates are
+        upper bounds in expectation.
         """
-        estimate = estimators(self.model)["nll"]
+        estimate = exact if self.model.encoder is None else importance_sampled
         split = self._split(sentences)
         found = np.empty(len(split))
         for index in range(len(split)):
@@ -195,9 +201,26 @@ class TrainedModel:
             with torch.no_grad():
                 log_p = estimate(self.model, batch, samples, samples, generator)
             if log_p is None:
-                raise UserError(f"{self.name} has no density p(z), so log p(x) cannot be estimated")
+                found = self._annealed(split, temperatures, seed)
+                break
             found[index] = -float(log_p)
-        return found[0] if _is_one(sentences) else found
+        return float(found[0]) if _is_one(sentences) else found
+
+    def _annealed(self, split: Split, temperatures: int, seed: int) -> Array:
+        self._need(self.model.prior.generative, "has no p(z)")
+        if temperatures < 8 or temperatures % 4:
+            raise UserError(f"temperatures: {temperatures} is no multiple of 4 from 8 on")
+        settings = AnnealedSettings(
+            sentences=len(split), chains=8, temperatures=temperatures, simulated=1
+        )
+        every = np.arange(len(split))
+        with TemporaryDirectory() as work:
+            one = nll.estimate(
+                self.model, split, every, self.max_tokens, settings, seed, Path(work)
+            )  # fmt: skip
+        if one.diagnostics["still_falling"]:
+            warnings.warn("the estimates still fall with more temperatures", stacklevel=3)
+        return np.array([one.nll[index] for index in every.tolist()])
 
     def symbols(
         self, sentences: Sequence[str] | None = None, examples: int = 3, seed: int = 1

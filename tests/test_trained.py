@@ -13,9 +13,14 @@ import torch
 
 import ldebm
 from ldebm.cli import main
-from ldebm.config import RowConfig
+from ldebm.config import AnnealedSettings, RowConfig
+from ldebm.data.batches import collate
+from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import SPECIALS, Vocabulary
 from ldebm.errors import UserError
+from ldebm.evaluation import nll
+from ldebm.evaluation.likelihood import importance_sampled
+from ldebm.models.sentence import sentence_generator
 from ldebm.runtime import checkpoint
 from ldebm.trained import TrainedModel
 from ldebm.training.card import describe
@@ -130,7 +135,7 @@ def test_bad_requests_are_one_line(models: dict[str, TrainedModel], tmp_path: Pa
         (lambda: ebm.sample(1, symbol=(1, 2)), "values 0 to 19"),
         (lambda: code.sample(1, symbol=2), "variable:value"),
         (lambda: code.sample(1, symbol=(20, 0)), "variables 0 to 19 of values 0 to 4"),
-        (lambda: models["AE"].score("a"), "no density"),
+        (lambda: models["AE"].score("a"), "AE has no p"),
         (lambda: ldebm.load(tmp_path), "run.json: cannot be read"),
     ):
         with pytest.raises(UserError, match=says):
@@ -200,6 +205,28 @@ def test_score_is_the_sum_over_the_words(models: dict[str, TrainedModel]) -> Non
         last = torch.tensor([word])
     assert model.score("a b c") == pytest.approx(expected, rel=1e-5)
     assert model.score(SENTENCES)[0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the estimates still fall")
+def test_score_is_the_rows_estimator(models: dict[str, TrainedModel], tmp_path: Path) -> None:
+    """Importance sampling with each sentence's own generator; annealed where p(z) is an energy."""
+    ids, cpu = [VOCABULARY.encode(one.split()) for one in SENTENCES], torch.device("cpu")
+    split = Split(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
+    vae, found = models["VAE"], models["VAE"].score(SENTENCES, samples=20, seed=5)
+    for index in range(3):
+        batch, draws = collate(split, np.array([index]), 7, cpu), sentence_generator(5, index)
+        with torch.no_grad():
+            log_p = importance_sampled(vae.model, batch, 20, 20, draws)
+        assert log_p is not None
+        assert found[index] == pytest.approx(-log_p.item())
+    ebm = models["SVEBM"]
+    settings = AnnealedSettings(sentences=3, chains=8, temperatures=8, simulated=1)
+    expected = nll.estimate(ebm.model, split, np.arange(3), 7, settings, 1, tmp_path).nll
+    found = ebm.score(SENTENCES, temperatures=8)
+    assert found.tolist() == [expected[index] for index in range(3)]
+    assert isinstance(ebm.score("a", temperatures=8), float)
+    with pytest.raises(UserError, match="temperatures: 10"):
+        ebm.score("a", temperatures=10)
 
 
 def test_the_words_and_sentences_of_symbols(models: dict[str, TrainedModel]) -> None:

@@ -274,13 +274,16 @@ class Project:
             else read_manifest(self.folder("models", step.key, step.seed))
         )
         tags = {"model": step.key, "seed": str(step.seed)}
-        identity = (trained or step.description())["fingerprint"]
-        return self._tracker(f"{step.key} seed {step.seed}", identity, tags)
+        part = step.description()["fingerprint"]
+        identity = trained["fingerprint"] if trained else part
+        return self._tracker(f"{step.key} seed {step.seed}", identity, tags, part)
 
-    def _tracker(self, name: str, identity: str, tags: Mapping[str, str]) -> Tracker:
+    def _tracker(
+        self, name: str, identity: str, tags: Mapping[str, str], part: str = ""
+    ) -> Tracker:
         here = self.root.resolve()
         experiment = "ldebm" if here == Path.cwd() else f"ldebm-{here.name}"
-        return open_tracker(experiment, name, identity, tags)
+        return open_tracker(experiment, name, identity, tags, part)
 
 
 def _file(name: str) -> str:

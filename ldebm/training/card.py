@@ -40,8 +40,8 @@ its other methods, as far as the row has what they need; `help(model)` has their
 ## Scores
 
 They are not known when a model is trained. The project it was trained in keeps them in
-`evaluations/{model}/seed{seed}/scores.json` and `judgements/{model}/seed{seed}/scores.json`, beside
-`models/`, and in the table of its results.
+`scores.json` of `evaluations/{model}/seed{seed}`, `likelihoods/{model}/seed{seed}` and
+`judgements/{model}/seed{seed}`, beside `models/`, and in the table of its results.
 """
 
 

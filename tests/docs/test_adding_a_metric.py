@@ -14,6 +14,7 @@ import yaml
 
 from ldebm import params
 from ldebm.errors import UserError
+from ldebm.pipeline import project as pipeline
 from ldebm.pipeline import steps
 from ldebm.pipeline.project import Project
 from ldebm.runtime import tracking
@@ -53,7 +54,7 @@ def block(kind: str) -> str:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's file, and tiny parameters with one model and without the metric."""
-    monkeypatch.setattr(tracking, "MlflowTracker", lambda *details: tracking.NoTracker())
+    monkeypatch.setattr(pipeline, "open_tracker", lambda *details: tracking.NoTracker())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_metrics.py").write_text(block("python"))
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -58,6 +58,17 @@ def test_one_command_makes_the_table(project: Path, built: str) -> None:
         assert {f"{model} seed 1" for model in MODELS} <= said(built, step).keys()
 
 
+def test_dvc_keeps_every_file_of_the_results(project: Path, built: str) -> None:
+    """Else a clone that pulls has not all that the table's manifest names, and makes it again."""
+    stage = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["table"]
+    kept = {path for kind in ("outs", "metrics", "plots") for one in stage[kind] for path in one}
+    manifest = read_manifest(project / "results")
+    assert manifest is not None
+    files = {f"results/{name}" for name in manifest["outputs"]}
+    whole = {"results/figures" if one.startswith("results/figures/") else one for one in files}
+    assert whole | {"results/manifest.json"} == kept
+
+
 def test_every_training_has_one_run_in_mlflow(project: Path, built: str) -> None:
     with sqlite3.connect(project / "mlflow.db") as database:
         runs = dict(database.execute("select name, run_uuid from runs"))

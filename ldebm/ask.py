@@ -46,11 +46,8 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
             command.add_argument("--symbol", metavar="VALUE|VARIABLE:VALUE")
         command.set_defaults(run=answers(run))
 
-    command = verbs.add_parser(
-        "score",
-        parents=[common],
-        help="reverse perplexity, word KL and BLEU of anybody's sentences",
-    )
+    what = "reverse perplexity, word KL and BLEU of anybody's sentences"
+    command = verbs.add_parser("score", parents=[common], help=what, description=what)
     command.add_argument("--samples", required=True, metavar="FILE", help="a sentence a line")
     command.add_argument("--references", metavar="FILE", help="for BLEU, a line for each sample")
     command.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -277,7 +277,7 @@ class TrainedModel:
             shown = ", ".join(list(unknown)[:10])
             warnings.warn(f"read as {UNK}, not being in the vocabulary: {shown}", stacklevel=4)
         if long := sum(len(one) > most for one in ids):
-            warnings.warn(f"{long} sentences are cut to their first {most} words", stacklevel=4)
+            warnings.warn(f"cut to their first {most} words: {long} of the sentences", stacklevel=4)
         return Split(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
 
     @cached_property

@@ -17,7 +17,7 @@ from ldebm.errors import UserError
 from ldebm.pipeline import project as pipeline
 from ldebm.pipeline import steps
 from ldebm.pipeline.project import Project
-from ldebm.runtime import tracking
+from ldebm.runtime.tracking import NoTracker
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/adding-a-metric.md").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def block(kind: str) -> str:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's file, and tiny parameters with one model and without the metric."""
-    monkeypatch.setattr(pipeline, "open_tracker", lambda *details: tracking.NoTracker())
+    monkeypatch.setattr(pipeline, "open_tracker", lambda *details: NoTracker())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_metrics.py").write_text(block("python"))
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -80,6 +80,7 @@ def test_the_metric_gets_its_column_and_note_and_only_cheap_work_is_done(project
     outcomes = run()
     again = {name for name, outcome in outcomes.items() if outcome == "done"}
     assert again == {"evaluate vae seed 1", "table"}
+    assert set(run().values()) == {"up to date"}
 
     samples = (project / "samples/vae/seed1/samples.txt").read_text().splitlines()[:30]
     pairs = [tuple(line.split()[i : i + 2]) for line in samples for i in range(len(line.split()))]
@@ -94,6 +95,11 @@ def test_the_metric_gets_its_column_and_note_and_only_cheap_work_is_done(project
     assert f" {score:.1f} |" in table
     assert "- **Distinct-2**: different word pairs" in table
     assert json.loads(Path("results/metrics.json").read_text())["vae"]["distinct"] == score
+
+    code = (project / "my_metrics.py").read_text()
+    (project / "my_metrics.py").write_text(code.replace("decimals, better", "better, decimals"))
+    again = {name for name, outcome in run().items() if outcome == "done"}
+    assert again == {"evaluate vae seed 1", "table"}
 
 
 @pytest.mark.parametrize(

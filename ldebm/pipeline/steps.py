@@ -181,7 +181,9 @@ def _write_plan(step: Step, hashes: Hashes) -> bool:
     DVC may have exchanged them meanwhile.
     """
     file = step.plan / "plan.json"
-    text = json.dumps({"step": step.name, **step.planned()}, indent=1, ensure_ascii=False) + "\n"
+    own = {name: one.hashes() for name, one in step.inputs.items() if one.maker is None}
+    plan = {"step": step.name, **step.planned(), "inputs": own}
+    text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
         step.plan.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)

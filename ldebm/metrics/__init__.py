@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric
 from ldebm.metrics.bleu import Bleu
-from ldebm.metrics.nll import Nll, PublishedNll
+from ldebm.metrics.nll import ImportanceNll, Nll, PublishedNll
 from ldebm.metrics.rppl import ReversePerplexity
 from ldebm.metrics.word_kl import WordKl
 from ldebm.outside import load_object
 
-METRICS: tuple[Metric, ...] = (ReversePerplexity(), Bleu(), WordKl(), Nll(), PublishedNll())
+METRICS: tuple[Metric, ...] = (
+    ReversePerplexity(), Bleu(), WordKl(), Nll(), ImportanceNll(), PublishedNll(),
+)  # fmt: skip
 
 
 def find(outside: Sequence[str]) -> tuple[Metric, ...]:

@@ -69,6 +69,8 @@ class Metric:
             printed number stands beside the last of them that a model has a value of.
         limit: what a model can be measured by in the TEST SET row, as name there and in the figure.
         logarithmic: whether values far apart get a logarithmic axis.
+        error: its standard error over sentences in scores.json, for a row of one seed.
+        bound: a score that is 1 where the value is only known to be no larger: ≤.
     """
 
     key: ClassVar[str]
@@ -80,6 +82,8 @@ class Metric:
     published: ClassVar[str | None] = None
     limit: ClassVar[tuple[str, str] | None] = None
     logarithmic: ClassVar[bool] = False
+    error: ClassVar[str | None] = None
+    bound: ClassVar[str | None] = None
 
     def compute(self, texts: Texts) -> float | None:
         """The score of a model; None where it has none, or where a step of its own computes it."""

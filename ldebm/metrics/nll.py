@@ -6,27 +6,46 @@ from ldebm.metrics.base import Metric, Shown
 
 
 class Nll(Metric):
-    """-log p(x), exact or an upper bound in expectation."""
+    """-log p(x) of what a row generates: exact, or an upper bound in expectation."""
 
     key = published = "nll"
+    error, bound = "nll_standard_error", "still_falling"
     heading, title = "NLL", "NLL (nats a sentence)"
     limit = ("nll", "source's entropy")
 
     def notes(self, shown: Shown) -> Iterator[str]:
         """The estimator, the sentences, and the exact value where the source is known."""
-        settings, test = shown.params.evaluation, shown.test_sentences
-        count = min(test, settings.likelihood_sentences or test)
-        part = f"all {test:,}" if count == test else f"the first {count:,} of {test:,}"
+        settings, test = shown.params.evaluation.annealed, shown.test_sentences
         yield (
-            "**NLL**: nats per cut sentence, `</s>` counted, by importance sampling with "
-            f"{settings.likelihood_samples} posterior samples (exact where there is no latent "
-            f"variable), averaged over {part} test sentences. Standard errors over sentences are "
-            "in each model's scores.json."
+            "**NLL** (`nll`): nats per cut sentence, `</s>` counted, by what each row generates: "
+            f"annealed importance sampling, {settings.chains} chains of {settings.temperatures:,} "
+            "temperatures (exact where there is no latent variable), on the same "
+            f"{min(test, settings.sentences):,} of {test:,} test sentences for every row. ≤: more "
+            "temperatures would still lower it. s.e.: the standard error over sentences; that of "
+            "a difference between rows is far smaller, since the sentences are the same "
+            "(sentences.csv)."
         )
         if self.key in shown.test_set:
             yield (
                 "The NLL of the TEST SET row is exact, the mean of the source's -log p over the "
                 "same sentences: a sound estimate is below it only by its sampling error."
+            )
+
+
+class ImportanceNll(Metric):
+    """-log p(x) by importance sampling over the posterior, an upper bound in expectation."""
+
+    key, published, error = "nll_importance", "nll", "nll_importance_standard_error"
+    heading, title = "NLL, importance sampling", "importance sampling: an upper bound"
+
+    def notes(self, shown: Shown) -> Iterator[str]:
+        """What it checks."""
+        if self.key in shown.scored:
+            yield (
+                "**NLL, importance sampling** (`nll_importance`): of the same sentences, with "
+                f"{shown.params.evaluation.likelihood_samples} posterior samples, where prior and "
+                "posterior have densities. It checks the NLL: both bound the same number from "
+                "above in expectation, so the smaller is the better estimate."
             )
 
 
@@ -47,7 +66,8 @@ class PublishedNll(Metric):
                 "**NLL, published estimator** (`nll_published`): energy-based priors have an "
                 "unknown normaliser. This is the estimator of their papers, which estimates it "
                 "from posterior samples of the very sentence that is scored. It is no bound and "
-                "can be far off either way: kept for comparison, not for belief."
+                "can be far off either way: kept for comparison with the papers, not for belief; "
+                "docs/likelihood.md says why."
             )
         if shown.printed and any(row.startswith("SVEBM") for row in shown.rows):
             yield (

@@ -102,17 +102,26 @@ def _test_set_texts(found: Results) -> list[str]:
 
 def _model_texts(found: Results, result: ModelResult) -> list[str]:
     printed = found.printed(result)
-    cells = [_cell(result.statistic(m.key), m, printed.get(m.key)) for m in found.metrics]
+    cells = []
+    for one in found.metrics:
+        before = "≤ " if one.bound and any(result.values(one.bound)) else ""
+        error = result.statistic(one.error) if one.error and len(result.runs) == 1 else None
+        mark = f" ± {error.mean:.{one.decimals}f} s.e." if error else ""
+        cells.append(_cell(result.statistic(one.key), one, printed.get(one.key), mark, before))
     training = f"{result.mean('epochs'):.3g} epochs, {duration(result.mean('seconds'))}"
     others = [_seeds(result), f"{_weights(result):,}", training, _device(result)]
     return [result.label, *cells, *others]
 
 
 def _cell(
-    statistic: Statistic | None, metric: Metric, printed: float | None, mark: str = ""
+    statistic: Statistic | None,
+    metric: Metric,
+    printed: float | None,
+    mark: str = "",
+    before: str = "",
 ) -> str:
     """Ours, and the printed number in parentheses."""
-    ours = [] if statistic is None else [f"{statistic.text(metric.decimals)}{mark}"]
+    ours = [] if statistic is None else [f"{before}{statistic.text(metric.decimals)}{mark}"]
     return " ".join([*ours, *([] if printed is None else [f"({printed:.2f})"])])
 
 

@@ -61,7 +61,8 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
     assert table(runs.root / "results")["VAE"] == {
         "row": "VAE", "model": "vae", "rppl": "700.25", "rppl_sd": "", "rppl_paper": "686.18",
         "bleu": "0.0", "bleu_sd": "", "bleu_paper": "3.12", "wkl": "0.5", "wkl_sd": "", "wkl_paper": "0.5",
-        "nll": "100.5", "nll_sd": "", "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
+        "nll": "100.5", "nll_sd": "", "nll_importance": "", "nll_importance_sd": "",
+        "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
         "seeds": "1", "parameters": "1023", "train_seconds": "90.0", "device": "CPU, 2 threads", "rppl_real_text": "",
     }  # fmt: skip
 
@@ -170,6 +171,16 @@ def test_markdown_sets_the_printed_nll_beside_the_estimator_it_came_from(
     assert cells_of(runs.root, "TEST SET")["rPPL ↓"] == "42.12 †"
 
 
+def test_markdown_marks_what_is_still_falling_and_says_the_error(
+    runs: Any, make_params: Any
+) -> None:
+    runs.run("vae", scores={"nll": 22.0, "nll_standard_error": 0.5, "still_falling": 0.0})
+    runs.run("ldebm", scores={"nll": 27.0, "nll_standard_error": 1.25, "still_falling": 1.0})
+    write_results(make_params({"vae": "VAE", "ldebm": "LDEBM"}), runs.root, runs.root)
+    assert cells_of(runs.root, "VAE")["NLL ↓"] == "22.00 ± 0.50 s.e."
+    assert cells_of(runs.root, "LDEBM")["NLL ↓"] == "≤ 27.00 ± 1.25 s.e."
+
+
 def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None:
     runs.run("vae", scores={"nll": 3.0})
     settings = {
@@ -180,7 +191,7 @@ def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None
     text = (runs.root / "table.md").read_text(encoding="utf-8")
     assert "the grammar corpus" in text
     assert "2 training, 1 validation and 2 test sentences, 3 word types" in text
-    assert "the first 1 of 2 test sentences" in text
+    assert "the same 2 of 2 test sentences" in text
     assert "judge.hidden 64 (1150), judge.epochs 2 (20)" in text
     assert "evaluation.samples 43500 (46000)" in text
     assert "evaluation.likelihood_sentences 1 (all)" in text
@@ -195,7 +206,7 @@ def test_markdown_does_not_speak_of_changes_where_there_are_none(
     write_results(make_params({"ldebm": "LDEBM"}, corpus="ptb"), runs.root, runs.root)
     text = (runs.root / "table.md").read_text(encoding="utf-8")
     assert "Not evaluated as published" not in text
-    assert "all 2 test sentences" in text
+    assert "the same 2 of 2 test sentences" in text
     assert "nll_published" in text
     assert "SVEBM" not in text
 

@@ -18,8 +18,9 @@ def is_outside(name: str) -> bool:
 
 
 def load_object(name: str) -> Any:
-    """What `FILE.py:NAME` names; the file is run once a process, its own folder importable
-    meanwhile.
+    """What `FILE.py:NAME` names; the file is run once, and again when its content has changed.
+
+    Its own folder is importable meanwhile.
 
     Raises:
         UserError: the file is missing, fails when it is run, or defines no such name.
@@ -33,12 +34,15 @@ def load_object(name: str) -> Any:
 
 def _load_file(path: Path) -> Any:
     resolved = path.resolve()
-    name = f"{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+    if not resolved.is_file():
+        raise UserError(f"{path}: is no Python file; paths count from the current folder")
+    content = hashlib.sha256(bytes(resolved) + resolved.read_bytes()).hexdigest()
+    name = f"{path.stem}_{content[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
-    if spec is None or spec.loader is None or not resolved.is_file():
-        raise UserError(f"{path}: is no Python file; paths count from the current folder")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     sys.path.insert(0, str(resolved.parent))

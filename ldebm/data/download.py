@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ldebm.data import SPLITS
-from ldebm.data.files import read_lines, staged
+from ldebm.data.files import read_text, staged
 from ldebm.errors import UserError
 
 SOURCE_VARIABLE = "LDEBM_DATA_SOURCE"
@@ -89,7 +89,7 @@ def import_texts(
 ) -> dict[str, TextCount]:
     """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt.
 
-    `preprocessing` is applied to each line, runs of blanks made one. Blank lines are dropped.
+    `preprocessing` makes a sentence of each line. Blank lines, and what becomes one, are dropped.
 
     Raises:
         UserError: a file is missing, empty, not UTF-8 or holds a word reserved for the models, or
@@ -106,9 +106,8 @@ def import_texts(
 def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] | None) -> TextCount:
     sentences = blank = 0
     with target.open("w", encoding="utf-8", newline="\n") as file:
-        for number, words in read_lines(path):
-            if preprocessing is not None:
-                words = _preprocessed(words, preprocessing, f"{path}, line {number}")
+        for number, line in read_text(path):
+            words = _preprocessed(line, preprocessing, f"{path}, line {number}")
             if reserved := SPECIALS.intersection(words):
                 raise UserError(
                     f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or "
@@ -123,9 +122,12 @@ def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] |
     return TextCount(sentences, blank)
 
 
-def _preprocessed(words: list[str], preprocessing: Callable[[str], str], where: str) -> list[str]:
+def _preprocessed(line: str, preprocessing: Callable[[str], str] | None, where: str) -> list[str]:
+    """The words of a line."""
+    if preprocessing is None:
+        return line.split()
     try:
-        return preprocessing(" ".join(words)).split()
+        return preprocessing(line).split()
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{where}: data.corpus.preprocessing fails: {problem}") from error

@@ -30,8 +30,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1) and words of each line, blank lines included as []; streams.
+def read_text(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number (from 1) and text of each line, without its end; streams.
 
     Raises UserError for a file that cannot be read, and for bytes that are not UTF-8 with the
     number of their line.
@@ -39,13 +39,18 @@ def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with path.open("rb") as file:  # bytes, so that a decoding error can be given its line
             for number, line in enumerate(file, start=1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").split()
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8"
         ) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """`read_text`, each line as its words; of a blank one []."""
+    return ((number, line.split()) for number, line in read_text(path))
 
 
 def read_sentences(path: Path) -> Iterator[list[str]]:

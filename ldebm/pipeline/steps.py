@@ -3,7 +3,7 @@
 Its fingerprint covers its slice of the parameters, the contents of its inputs and the source it
 depends on. Outputs that carry the fingerprint are left alone; finished outputs of an earlier run
 with the same fingerprint are put back; else the work is done, from its last checkpoint where there
-is one. Outputs appear in place whole, the manifest last. docs/steps.md tells the rest.
+is one. Outputs appear in place whole, the manifest last. docs/architecture.md tells the rest.
 """
 
 import hashlib

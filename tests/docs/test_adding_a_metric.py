@@ -97,9 +97,12 @@ def test_the_metric_gets_its_column_and_note_and_only_cheap_work_is_done(project
     assert json.loads(Path("results/metrics.json").read_text())["vae"]["distinct"] == score
 
     code = (project / "my_metrics.py").read_text()
-    (project / "my_metrics.py").write_text(code.replace("decimals, better", "better, decimals"))
+    (project / "my_metrics.py").write_text(
+        code.replace("different word pairs", "word pairs that differ")
+    )
     again = {name for name, outcome in run().items() if outcome == "done"}
     assert again == {"evaluate vae seed 1", "table"}
+    assert "word pairs that differ" in Path("results/table.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

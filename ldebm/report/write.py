@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ldebm.config import Params
 from ldebm.data.files import staged
-from ldebm.report import claims, interpretability, table
+from ldebm.report import claims, diagnostics, interpretability, table
 from ldebm.report.figures import draw_figures
 from ldebm.report.results import read_results
 
@@ -19,7 +19,8 @@ def write_results(params: Params, root: Path, results: Path) -> None:
     found = read_results(params, root)
     with staged(results) as folder:
         table.write_csv(found, folder / "table.csv")
-        (folder / "table.md").write_text(table.markdown(params, found), encoding="utf-8")
+        text = "\n".join([table.markdown(params, found), *diagnostics.markdown(found, root)])
+        (folder / "table.md").write_text(text, encoding="utf-8")
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)

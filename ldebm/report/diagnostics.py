@@ -1,0 +1,80 @@
+"""How far to trust each row's likelihood, and how well its prior's sampler fits its posterior."""
+
+import csv
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+from ldebm.report.results import ModelResult, Results, Statistic
+
+REFERENCE = "VAE"
+COLUMNS = {  # heading -> its score, which docs/likelihood.md explains, and decimals
+    "gap": ("gap", 2),
+    "effective chains": ("effective_chains", 1),
+    "acceptance": ("acceptance", 2),
+    "fall from half": ("fall_from_half", 2),
+    "prior fit": ("prior_fit", 1),
+    "posterior variance": ("posterior_variance", 1),
+    "norm, generated": ("generated_norm", 1),
+    "norm, posterior": ("posterior_norm", 1),
+    "energy, generated": ("generated_energy", 1),
+    "energy, posterior": ("posterior_energy", 1),
+}
+
+
+def markdown(found: Results, root: Path) -> list[str]:
+    """A table of the rows that have any of it; no lines where none has."""
+    reference = {
+        run.seed: sentences(root, result.model, run.seed)
+        for result in found.models
+        if result.row == REFERENCE
+        for run in result.runs
+    }
+    rows = []
+    for result in found.models:
+        values = [(result.statistic(score), decimals) for score, decimals in COLUMNS.values()]
+        cells = [_against(result, root, reference)]
+        cells += ["" if value is None else value.text(decimals) for value, decimals in values]
+        if any(cells):
+            rows.append(f"| {result.label} | {' | '.join(cells)} |")
+    if not rows:
+        return []
+    headings = " | ".join(["Row", f"NLL - {REFERENCE}", *COLUMNS])
+    rule = " | ".join([":--", *["--:"] * (1 + len(COLUMNS))])
+    title = ["## Likelihood and prior: diagnostics (docs/likelihood.md)", ""]
+    return [*title, f"| {headings} |", f"| {rule} |", *rows, ""]
+
+
+def paired(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float] | None:
+    """Mean and standard error of `first` minus `second` over the sentences of both."""
+    differences = [first[number] - second[number] for number in first if number in second]
+    if len(differences) < 2:
+        return None
+    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(
+        len(differences)
+    )
+
+
+def sentences(root: Path, model: str, seed: int) -> dict[str, float]:
+    """`nll` of each test sentence by its number; empty for a row that has none."""
+    path = root / "likelihoods" / model / f"seed{seed}" / "sentences.csv"
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["sentence"]: float(row["nll"]) for row in csv.DictReader(file) if "nll" in row}
+
+
+def _against(result: ModelResult, root: Path, reference: Mapping[int, Mapping[str, float]]) -> str:
+    """The paired difference to the reference of the same seed: of one seed with its error."""
+    if result.row == REFERENCE:
+        return ""
+    pairs = [
+        paired(sentences(root, result.model, run.seed), reference.get(run.seed, {}))
+        for run in result.runs
+    ]
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) == 1:
+        return f"{known[0][0]:.2f} ± {known[0][1]:.2f} s.e."
+    statistic = Statistic.of([mean for mean, _ in known])
+    return "" if statistic is None else statistic.text(2)

@@ -20,9 +20,16 @@ from ldebm.data.batches import Batch, collate
 from ldebm.data.corpus import subset
 from ldebm.data.files import write_json
 from ldebm.evaluation import nll
-from ldebm.evaluation.prior_fit import prior_fit
+from ldebm.evaluation.prior_fit import (
+    DRAWS,
+    draw_vectors,
+    figures,
+    frechet_distance,
+    with_longer_chains,
+)
 from ldebm.models.sentence import SentenceModel, sentence_generator
 
+LONGER = 5  # times as long chains, to see whether more sampling helps
 AT_ONCE = 250  # samples decoded together; bounds memory
 Estimator = Callable[[SentenceModel, Batch, int, int, torch.Generator], Tensor | None]
 
@@ -31,7 +38,8 @@ def likelihood(context: Context, weights: Path) -> None:
     """Estimate the mean NLL of the trained model in `weights` by each of its estimators.
 
     scores.json has them with their standard errors over sentences, and the diagnostics of
-    `ldebm.evaluation.nll` and `prior_fit`; sentences.csv each sentence's values, by which rows are
+    `ldebm.evaluation.nll` and `prior_fit`; vectors.npz generated and posterior vectors in one
+    plane; sentences.csv each sentence's values, by which rows are
     compared in pairs. `nll_published` is of the first `evaluation.likelihood_sentences` test
     sentences, all others of the subset of `evaluation.annealed`. What is done is kept among the
     checkpoints.
@@ -73,7 +81,13 @@ def _annealed(
         return {}, {}
     settings, test = context.params.evaluation, context.corpus.test
     generator = torch.Generator(context.device).manual_seed(settings.seed)
-    fit = prior_fit(model, test, context.max_tokens, generator)
+    vectors = draw_vectors(model, test, context.max_tokens, generator, DRAWS)
+    fit = figures(model.prior, vectors)
+    if len(model.prior.noise) > 1:
+        longer = with_longer_chains(model.prior, LONGER).sample(DRAWS, generator)
+        fit["prior_fit_longer"] = frechet_distance(longer, vectors.posterior)
+    generated, posterior = vectors.plane()
+    np.savez_compressed(context.out / "vectors.npz", generated=generated, posterior=posterior)
     if not model.prior.generative:
         return {}, fit
     found = nll.estimate(

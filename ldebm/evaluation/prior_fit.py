@@ -42,21 +42,24 @@ def prior_fit(
     generator: torch.Generator,
     draws: int = DRAWS,
 ) -> dict[str, float]:
+    """The `figures` of as many draws; empty for a model without latent variables."""
+    if model.encoder is None:
+        return {}
+    return figures(model.prior, draw_vectors(model, split, max_tokens, generator, draws))
+
+
+def figures(prior: Prior, vectors: Vectors) -> dict[str, float]:
     """`prior_fit`, the Fréchet distance of generated z and posterior samples, and what explains it.
 
     The posterior samples' total variance; both mean norms; of an energy-based prior both mean F.
-    Empty for a model without latent variables.
     """
-    if model.encoder is None:
-        return {}
-    vectors = draw_vectors(model, split, max_tokens, generator, draws)
     found = {
         "prior_fit": frechet_distance(vectors.generated, vectors.posterior),
         "posterior_variance": vectors.posterior.double().var(0).sum().item(),
     }
     for name, z in (("generated", vectors.generated), ("posterior", vectors.posterior)):
         found[f"{name}_norm"] = z.norm(dim=1).mean().item()
-        energy = model.prior.correction(z)
+        energy = prior.correction(z)
         if energy is not None:
             found[f"{name}_energy"] = energy.mean().item()
     return found

@@ -15,6 +15,7 @@ COLUMNS = {  # heading -> its score, which docs/likelihood.md explains, and deci
     "acceptance": ("acceptance", 2),
     "fall from half": ("fall_from_half", 2),
     "prior fit": ("prior_fit", 1),
+    "of 5 times longer chains": ("prior_fit_longer", 1),
     "posterior variance": ("posterior_variance", 1),
     "norm, generated": ("generated_norm", 1),
     "norm, posterior": ("posterior_norm", 1),

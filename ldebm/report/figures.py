@@ -62,8 +62,8 @@ LABEL_HEIGHT = 0.085  # of a line of small print, in heights of a panel
 
 
 def draw_figures(found: Results, folder: Path) -> None:
-    """Write metrics.png, curves.png, terms.png and latent.png into `folder`."""
-    for draw in (metrics, curves, terms, latent):
+    """Write metrics.png, curves.png, terms.png, latent.png and priors.png into `folder`."""
+    for draw in (metrics, curves, terms, latent, priors):
         with mpl.rc_context(STYLE):
             draw(found).savefig(folder / f"{draw.__name__}.png")
 
@@ -280,6 +280,20 @@ def latent(found: Results) -> Figure:
         _scatter(axes, points, groups)
         axes.set_xlabel(f"PC 1 ({shares[0]:.0%})", color=GREY, fontsize=SMALL)
         axes.set_ylabel(f"PC 2 ({shares[1]:.0%})", color=GREY, fontsize=SMALL)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure
+
+
+def priors(found: Results) -> Figure:
+    """A panel a model: vectors its prior generates over posterior ones, in one plane."""
+    rows = [result for result in found.models if "generated" in result.runs[0].latents]
+    figure, panels = _grid(rows, "no model in the table has a latent space", height=2.9, width=3.1)
+    for axes, result in zip(panels, rows, strict=False):
+        arrays = result.runs[0].latents
+        for name, colour in (("posterior", SILVER), ("generated", VERMILION)):
+            axes.plot(*arrays[name].T, ".", color=colour, markersize=2, alpha=0.6, label=name)
+        _title(axes, result.label, "generated over posterior")
         axes.set_xticks([])
         axes.set_yticks([])
     return figure

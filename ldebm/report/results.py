@@ -167,6 +167,7 @@ def _read_run(root: Path, model: str, seed: int) -> SeedRun:
         path = run_folder(root, kind, model, seed) / "scores.json"
         scores |= _finite(_read_json(path, verb, model, seed))
     latents = _read_latents(run_folder(root, "evaluations", model, seed) / "latents.npz")
+    latents |= _read_latents(run_folder(root, "likelihoods", model, seed) / "vectors.npz")
     return SeedRun(seed, scores, record, history, latents)
 
 
@@ -198,7 +199,7 @@ def _read_history(path: Path, model: str, seed: int) -> dict[str, NDArray[np.flo
 
 
 def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of latents.npz; none for a model without an encoder, which has no such file."""
+    """The arrays of an .npz; none for a model without an encoder, which has no such file."""
     if not path.exists():
         return {}
     with np.load(path) as arrays:

@@ -207,7 +207,10 @@ def test_the_verb_goes_on_to_the_same_file(
     assert scores["nll_standard_error"] == pytest.approx(np.std(values, ddof=1) / 2)
     numbers = np.random.default_rng(context.params.evaluation.seed).permutation(5)[:4]
     assert [int(row["sentence"]) for row in rows] == numbers.tolist()
-    assert {"nll_published", "gap", "effective_chains", "prior_fit", "still_falling"} <= set(scores)
+    expected = {"nll_published", "gap", "effective_chains", "prior_fit", "prior_fit_longer"}
+    assert expected | {"still_falling"} <= set(scores)
+    with np.load(tmp_path / "whole/out/vectors.npz") as vectors:
+        assert vectors["generated"].shape == vectors["posterior"].shape == (1000, 2)
 
 
 def test_a_row_without_a_prior_has_no_likelihood(context: Context, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_metrics_panels_show_the_published_estimator_apart_and_the_entropy(
 ) -> None:
     runs.run("ldebm", scores={"nll": 9.0, "nll_published": 7.0})
     found = read_results(make_params({"ldebm": "LDEBM"}), runs.root)
-    assert positions(figures.metrics(found).axes[3]) == {"o": [9.0], "s": [7.0], "line": [2.75]}
+    assert positions(figures.metrics(found).axes[3]) == {"o": [9.0], "^": [7.0], "line": [2.75]}
 
 
 def test_the_error_bars_are_a_standard_deviation_over_seeds_to_either_side(
@@ -233,3 +233,15 @@ def test_no_model_gives_pictures_that_say_so(runs: Any, make_params: Any, tmp_pa
         (tmp_path / f"{name}.png").stat().st_size > 1000
         for name in ("metrics", "curves", "terms", "latent")
     )
+
+
+def test_generated_vectors_lie_over_posterior_ones(runs: Any, make_params: Any) -> None:
+    vectors = {"posterior": [[0.0, 1.0], [2.0, 3.0]], "generated": [[5.0, 6.0]]}
+    runs.run("vae", latents={})
+    runs.run("rnn_lm")
+    folder = runs.folder("likelihoods", "vae", 1)
+    np.savez(folder / "vectors.npz", **{name: np.array(one) for name, one in vectors.items()})
+    found = read_results(make_params({"vae": "VAE", "rnn_lm": "RNN-LM"}), runs.root)
+    (axes,) = [one for one in figures.priors(found).axes if one.lines]
+    assert [line.get_label() for line in axes.lines] == ["posterior", "generated"]
+    assert [line.get_xydata().tolist() for line in axes.lines] == list(vectors.values())

@@ -230,7 +230,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
         write_results(make_params(FOUR), runs.root, results)
         files = [path for path in sorted(results.rglob("*")) if path.is_file()]
         contents.append({path.relative_to(results).as_posix(): path.read_bytes() for path in files})
-    names = [f"figures/{name}.png" for name in ("curves", "latent", "metrics", "terms")]
+    names = [f"figures/{name}.png" for name in ("curves", "latent", "metrics", "priors", "terms")]
     assert list(contents[0]) == [
         "claims.csv",
         "claims.md",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.config import RowConfig
@@ -85,7 +85,7 @@ SMALL = {
 @pytest.fixture(scope="session")
 def small_rows() -> dict[str, RowConfig]:
     """Every row of params.yaml at a small size, by the row's name."""
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    raw = shipped_parameters()
     small = params.validate(params.merge(raw, {"models": {"*": SMALL}}), "params.yaml")
     return {block.name: block for block in small.models.values()}
 
@@ -123,7 +123,7 @@ def context(tmp_path: Path) -> Context:
     for split, lines in SPLITS.items():
         (raw / f"{split}.txt").write_text("".join(f"{line}\n" for line in lines))
     tokenize(raw, tmp_path / "tokens", None)
-    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    shipped = shipped_parameters()
     folders = [tmp_path / name for name in ("checkpoints", "out")]
     for folder in folders:
         folder.mkdir()

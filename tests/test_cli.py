@@ -1,25 +1,24 @@
 """The command line: verbs, messages, exit statuses, and what it leaves unimported."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from shipped import write_shipped_parameters
 
 from ldebm import cli
 from ldebm.pipeline import steps
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
 HEAVY = {"torch", "mlflow", "snakemake", "pandas", "dvc", "sklearn", "matplotlib"}
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with parameters and a text of its own."""
-    shutil.copy(PARAMS, tmp_path)
+    write_shipped_parameters(tmp_path)
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("a cat sat\nthe cat ran\n")
     (tmp_path / "own.yaml").write_text(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from shipped import shipped_parameters, write_shipped_parameters
 
 from ldebm import params, rows
 from ldebm.config import EpochTraining, PatienceTraining
@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def shipped() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    return shipped_parameters()
+
+
+@pytest.fixture(scope="module")
+def shipped_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shipped_parameters(tmp_path_factory.mktemp("shipped"))
 
 
 def changed(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -48,9 +53,9 @@ def message(raw: dict[str, Any]) -> str:
     return text
 
 
-def test_the_shipped_parameters_and_the_demo_are_valid() -> None:
-    loaded = params.load(ROOT / "params.yaml")
-    demo = params.load(ROOT / "params.yaml", ROOT / "workflow/demo.yaml")
+def test_the_shipped_parameters_and_the_demo_are_valid(shipped_file: Path) -> None:
+    loaded = params.load(shipped_file)
+    demo = params.load(shipped_file, ROOT / "workflow/demo.yaml")
     assert loaded.models.keys() == demo.models.keys() == set(loaded.models)
     assert demo.data.corpus == "grammar"
     assert {block.row for block in loaded.models.values()} <= rows.ROWS.keys()
@@ -153,32 +158,36 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("sentence_model: {hiden: 3}\n", "did you mean hidden?"),
     ],
 )
-def test_a_damaged_overlay_is_one_line(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_a_damaged_overlay_is_one_line(
+    tmp_path: Path, shipped_file: Path, content: str | bytes, said: str
+) -> None:
     path = tmp_path / "overlay.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
-        params.load(ROOT / "params.yaml", path)
+        params.load(shipped_file, path)
     assert said in str(caught.value)
     assert "overlay.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_overlay_may_leave_rows_out_and_write_numbers_as_people_do(tmp_path: Path) -> None:
+def test_an_overlay_may_leave_rows_out_and_write_numbers_as_people_do(
+    tmp_path: Path, shipped_file: Path
+) -> None:
     text = "\ufeffmodels: {vae: null, ae: {training: {learning_rate: {sentence: 1e-2}}}}\n"
     (tmp_path / "overlay.yaml").write_text(text, encoding="utf-8")
-    laid = params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+    laid = params.load(shipped_file, tmp_path / "overlay.yaml")
     assert "vae" not in laid.models
-    assert len(laid.models) == len(params.load(ROOT / "params.yaml").models) - 1
+    assert len(laid.models) == len(params.load(shipped_file).models) - 1
     assert laid.models["ae"].training.learning_rate["sentence"] == 0.01
 
 
 def test_an_overlay_replaces_what_it_names_and_nothing_else(
-    tmp_path: Path, shipped: dict[str, Any]
+    tmp_path: Path, shipped_file: Path, shipped: dict[str, Any]
 ) -> None:
     (tmp_path / "overlay.yaml").write_text("models: {vae: {latent_dim: 7}}\nrun: {device: cpu}\n")
     base, laid = (
-        params.load(ROOT / "params.yaml"),
-        params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml"),
+        params.load(shipped_file),
+        params.load(shipped_file, tmp_path / "overlay.yaml"),
     )
     expected = base.model_dump()
     expected["run"]["device"] = "cpu"
@@ -190,12 +199,12 @@ def test_an_overlay_replaces_what_it_names_and_nothing_else(
     assert {key: block.model_dump() for key, block in laid.models.items() if key != "vae"} == others
 
 
-def test_an_overlay_with_a_mistake_names_both_files(tmp_path: Path) -> None:
+def test_an_overlay_with_a_mistake_names_both_files(tmp_path: Path, shipped_file: Path) -> None:
     (tmp_path / "overlay.yaml").write_text("models: {vae: {latent: 7}}\n")
     with pytest.raises(
         UserError, match=r"params.yaml with .*overlay.yaml: models.vae.latent: unknown key"
     ):
-        params.load(ROOT / "params.yaml", tmp_path / "overlay.yaml")
+        params.load(shipped_file, tmp_path / "overlay.yaml")
 
 
 def test_a_star_stands_for_every_entry_that_has_the_key() -> None:

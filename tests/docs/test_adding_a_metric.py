@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.errors import UserError
@@ -57,7 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pipeline, "open_tracker", lambda *details: NoTracker())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_metrics.py").write_text(block("python"))
-    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    shipped = shipped_parameters()
     tiny = params.merge(shipped, TINY)
     vae = params.merge(tiny["models"]["vae"], {"posterior_samples": 1, "training": TRAINING})
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tiny | {"models": {"vae": vae}}))

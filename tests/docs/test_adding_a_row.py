@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.build import build_model
@@ -28,7 +29,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     )
     (tmp_path / "my_rows.py").write_text(code)
     monkeypatch.chdir(tmp_path)
-    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    shipped = shipped_parameters()
     return params.merge(shipped, yaml.safe_load(block))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import write_shipped_parameters
 
 import ldebm
 from ldebm.cli import main
@@ -26,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus and a trained LDEBM."""
     root = tmp_path_factory.mktemp("project")
     (root / "overlay.yaml").write_text(OVERLAY)
-    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    write_shipped_parameters(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for verb in (["data", "fetch"], ["data", "tokenize"], ["train", "ldebm"]):

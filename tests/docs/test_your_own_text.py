@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.pipeline import steps
@@ -27,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     for split in ("train", "valid", "test"):
         (tmp_path / f"text/{split}.tsv").write_text("".join(LINES))
     monkeypatch.chdir(tmp_path)
-    shipped = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    shipped = shipped_parameters()
     return Project(params.validate(params.merge(shipped, yaml.safe_load(block)), "params.yaml"))
 
 

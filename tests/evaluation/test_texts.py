@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shipped import write_shipped_parameters
 
 from ldebm import params
 from ldebm.cli import main
@@ -45,7 +46,8 @@ def test_anybodys_sentences_are_scored_like_a_models(
     Path("overlay.yaml").write_text(OVERLAY)
     samples = write(Path("s.txt"), sentences(3, 70))
     references = write(Path("r.txt"), [line[:-1] + "a" for line in samples])
-    files = ["--params", str(ROOT / "params.yaml"), "--overlay", "overlay.yaml"]
+    write_shipped_parameters(tmp_path)
+    files = ["--overlay", "overlay.yaml"]
 
     command = ["score", "--samples", "s.txt", "--references", "r.txt", "--json", *files]
     assert main(command) == 0
@@ -54,7 +56,7 @@ def test_anybodys_sentences_are_scored_like_a_models(
     }
 
     judge, corpus = (
-        params.load(ROOT / "params.yaml", Path("overlay.yaml")).judge,
+        params.load(Path("params.yaml"), Path("overlay.yaml")).judge,
         Corpus.open(Path("data/tokens")),
     )
     ids = [corpus.vocabulary.encode(line.split()) for line in samples]

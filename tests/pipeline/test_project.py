@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.errors import UserError
@@ -60,9 +61,9 @@ def leaves(block: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{key}", value
 
 
-def shipped() -> dict[str, Any]:
+def one_model() -> dict[str, Any]:
     """The shipped parameters with one model, and the keys that they may leave out."""
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    raw = shipped_parameters()
     raw["models"] = {"vae": raw["models"]["vae"]}
     raw["data"]["corpus"] = "grammar"
     raw["metrics"] = []
@@ -100,14 +101,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-PATHS = [path for path, _ in leaves(shipped()) if path != "seeds"]
+PATHS = [path for path, _ in leaves(one_model()) if path != "seeds"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_each_parameter_is_part_of_the_plans_of_exactly_the_steps_it_should(
     folder: Path, path: str
 ) -> None:
-    raw = shipped()
+    raw = one_model()
     changed, (*parents, last) = copy.deepcopy(raw), path.split(".")
     block = changed
     for key in parents:
@@ -127,7 +128,7 @@ def test_each_parameter_is_part_of_the_plans_of_exactly_the_steps_it_should(
 
 
 def test_a_model_of_its_own_changes_no_other_and_no_judgement() -> None:
-    raw = shipped()
+    raw = one_model()
     more = params.merge(raw, {"models": {"twin": raw["models"]["vae"]}})
     twice = [one.name for one in Project(params.validate(more, "test")).steps()]
     assert {f"{verb} {key} seed 1" for verb in EVERY for key in ("vae", "twin")} <= set(twice)
@@ -143,7 +144,7 @@ def test_a_model_of_its_own_changes_no_other_and_no_judgement() -> None:
 def test_a_seed_and_what_the_device_cannot_do_are_part_of_the_plan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    raw = shipped()
+    raw = one_model()
     one = Project(params.validate(raw, "test"))
     assert one.train("vae", 1).planned() != one.train("vae", 2).planned()
     assert one.judge("vae", 1).planned() == one.judge("vae", 2).planned()
@@ -166,7 +167,7 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
     folder: Path, file: str, stale: set[str]
 ) -> None:
     """Of the row's, sampling and the rest come with it; the table follows from new outputs."""
-    raw = shipped()
+    raw = shipped_parameters()
     raw["models"]["own"] = {**raw["models"]["vae"], "row": "my_rows.py:Own"}
     raw["metrics"] = ["my_metrics.py:Own"]
     raw["data"]["corpus"] = {split: f"{split}.txt" for split in ("train", "valid", "test")}
@@ -198,7 +199,7 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
 def test_dvc_has_the_stages_that_the_list_has() -> None:
     """Of each step: its plan, the folders it reads, its folder."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    project = Project(params.validate(shipped(), "test"))
+    project = Project(params.validate(one_model(), "test"))
     watched: dict[str, set[str]] = {}
     for one in project.steps():
         name = "real" if one.key == "real" else one.verb
@@ -219,4 +220,4 @@ def test_dvc_has_the_stages_that_the_list_has() -> None:
 
 def test_a_model_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match="'real' is no model"):
-        Project(params.validate(shipped(), "test")).train("real", 1)
+        Project(params.validate(one_model(), "test")).train("real", 1)

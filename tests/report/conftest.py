@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from shipped import shipped_parameters
 
 from ldebm import params as parameters
 from ldebm.config import Params
@@ -134,7 +134,7 @@ def make_params(
     rows: Mapping[str, str], *, corpus: str = "grammar", seeds: Sequence[int] = (1,), **changes: Any
 ) -> Params:
     """params.yaml with a model of the given row name under each key, and `evaluation` or `judge` changed as told."""
-    raw = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    raw = shipped_parameters()
     raw["seeds"] = list(seeds)
     raw["data"]["corpus"] = corpus
     raw["models"] = {key: raw["models"]["vae"] for key in rows}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
+from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.build import build_model
@@ -27,7 +27,7 @@ SIZE = SentenceSize(30, 12, 12, 0.3)
 
 @pytest.fixture
 def raw() -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return shipped_parameters()
 
 
 def test_params_hold_every_published_row_in_the_published_order(raw: dict[str, Any]) -> None:
@@ -193,6 +193,7 @@ def test_rows_of_one_source_share_one_recipe(raw: dict[str, Any]) -> None:
 OWN = """
 from pydantic import PositiveInt
 from ldebm.config import RowConfig
+from shipped import shipped_parameters
 
 class Plain(RowConfig):
     names = ("Plain",)

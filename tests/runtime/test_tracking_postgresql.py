@@ -19,6 +19,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from shipped import write_shipped_parameters
 
 pytestmark = pytest.mark.services
 OVERLAY = """
@@ -30,7 +31,6 @@ models:
     training: {batch: 16, validate_every: 10, max_validations: 80, patience: 1000, decay: 1.0,
                min_learning_rate: 1.0e-30}
 """
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 PASSWORD = "s3cret"
 
 
@@ -118,7 +118,7 @@ def answers(service: Service) -> None:
 
 
 def training(project: Path, uri: str | None) -> "subprocess.Popen[str]":
-    (project / "params.yaml").write_text(PARAMS.read_text(encoding="utf-8"), encoding="utf-8")
+    write_shipped_parameters(project)
     (project / "overlay.yaml").write_text(OVERLAY)
     environment = os.environ | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
     command = [sys.executable, "-m", "ldebm"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shipped import shipped_parameters
 
 import ldebm
 from ldebm import build, params
@@ -42,7 +43,7 @@ TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     raw = params.merge(
-        yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text()),
+        shipped_parameters(),
         yaml.safe_load(OVERLAY),
     )
     write_corpus(folder / "raw", 1, {"train": 300, "valid": 40, "test": 40})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from shipped import shipped_parameters
 
 from ldebm.params import merge
 
@@ -117,7 +118,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         else:
             shutil.copy(ROOT / name, folder / name)
-    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
+    shipped = shipped_parameters()
     tiny = merge(shipped, TINY)
     tiny["models"] = {key: tiny["models"][key] for key in MODELS}
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))

@@ -37,6 +37,8 @@ for VERB, KIND in KINDS.items():
             inputs_on_model(VERB),
         output:
             update(f"{ROOT}{KIND}/{{model}}/seed{{seed}}/manifest.json"),
+        params:
+            verb=VERB,
         log:
             f"{ROOT}work/logs/{VERB}-{{model}}-seed{{seed}}.log",
         threads: THREADS
@@ -45,7 +47,7 @@ for VERB, KIND in KINDS.items():
         conda:
             "../envs/ldebm.yaml"
         shell:
-            "ldebm {rule} {wildcards.model:q} --seed {wildcards.seed:q} 2>&1 | tee -i {log:q}"
+            "ldebm {params.verb} {wildcards.model:q} --seed {wildcards.seed:q} 2>&1 | tee -i {log:q}"
 
 
 rule table:

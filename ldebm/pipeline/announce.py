@@ -60,8 +60,9 @@ def _sampling(params: Params, model: str) -> float:
 
 
 def _weighing(params: Params, model: str) -> float:
-    sentences = params.evaluation.likelihood_sentences or _sentences(params, "test")
-    return sentences * params.evaluation.likelihood_samples / WEIGHED * _relative_width(params)
+    settings = params.evaluation.annealed  # and a pilot run, fewer temperatures, both bounds
+    chains = (1.75 * settings.sentences + 2 * settings.simulated) * settings.chains
+    return chains * settings.temperatures / WEIGHED * _relative_width(params)
 
 
 _SECONDS: dict[str, Callable[[Params, str], float]] = {

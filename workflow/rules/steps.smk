@@ -38,7 +38,7 @@ for VERB, KIND in KINDS.items():
         output:
             update(f"{ROOT}{KIND}/{{model}}/seed{{seed}}/manifest.json"),
         params:
-            verb=VERB,
+            command=f"ldebm {VERB}",
         log:
             f"{ROOT}work/logs/{VERB}-{{model}}-seed{{seed}}.log",
         threads: THREADS
@@ -47,7 +47,7 @@ for VERB, KIND in KINDS.items():
         conda:
             "../envs/ldebm.yaml"
         shell:
-            "ldebm {params.verb} {wildcards.model:q} --seed {wildcards.seed:q} 2>&1 | tee -i {log:q}"
+            "{params.command} {wildcards.model:q} --seed {wildcards.seed:q} 2>&1 | tee -i {log:q}"
 
 
 rule table:

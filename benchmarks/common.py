@@ -1,4 +1,7 @@
-"""What both benchmarks share: a corpus and parameters, timing, peak memory, fresh processes, Markdown."""
+"""What both benchmarks share.
+
+A corpus and parameters, timing, peak memory, fresh processes, Markdown.
+"""
 
 import argparse
 import contextlib
@@ -40,7 +43,9 @@ PLANNED = 50  # batches that steps are chosen from; also the bucket of length-bu
 
 @dataclass(frozen=True)
 class Done:
-    """What one repeat did: `units` of the work a row is named after, tokens (</s> counted) and multiply-adds by formula."""
+    """What one repeat did: `units` of the work a row is named after, tokens (</s> counted) and
+    multiply-adds by formula.
+    """
 
     units: float
     tokens: float = 0
@@ -49,7 +54,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of the median repeat: seconds a unit, tokens and floating-point operations a second; the range of seconds a unit; the process's peak memory, bytes."""
+    """Of the median repeat: seconds a unit, tokens and floating-point operations a second.
+
+    The range of seconds a unit; the process's peak memory, bytes.
+    """
 
     seconds: float
     fastest: float
@@ -70,7 +78,10 @@ class Bench:
 
     @classmethod
     def open(cls, options: dict[str, Any]) -> "Bench":
-        """Read parameters and corpus and set up this process; `options` are the command line's, plain values."""
+        """Read parameters and corpus and set up this process.
+
+        `options` are the command line's, plain values.
+        """
         loaded = parameters.load(
             Path(options["params"]), Path(options["overlay"]) if options["overlay"] else None
         )
@@ -132,7 +143,10 @@ class Bench:
     def trainer(
         self, key: str, batch: int, samples: int, bucket: int, vocabulary: int | None = None
     ) -> Trainer:
-        """A trainer of `models.<key>` whose epoch is planned: PLANNED batches at most, with drawn labels, so that no step waits for a clustering."""
+        """A trainer of `models.<key>` whose epoch is planned.
+
+        PLANNED batches at most, with drawn labels, so that no step waits for a clustering.
+        """
         training = self.params.models[key].training.model_copy(
             update={"batch": batch, "bucket": bucket}
         )
@@ -154,7 +168,10 @@ class Bench:
         return np.minimum(self.corpus.train.lengths[sentences], self.max_tokens - 2)
 
     def steps(self, trainer: Trainer, count: int) -> Callable[[], Done]:
-        """A run of `count` training steps, on batches that stand for short and long ones alike; always the same ones."""
+        """A run of `count` training steps, on batches that stand for short and long ones alike.
+
+        Always the same ones.
+        """
         assert trainer.plan is not None
         batch, samples = trainer.training.batch, trainer.model.posterior_samples
         words = self.kept(trainer.plan.order)
@@ -192,7 +209,8 @@ def synchronise(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> int:
     """Bytes: on CUDA the most that was allocated there, else the most this process has ever held.
 
-    Linux's own high-water mark is preferred to ru_maxrss, which a new process inherits from the one that started it.
+    Linux's own high-water mark is preferred to ru_maxrss, which a new process inherits from the one
+    that started it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -206,7 +224,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 def spread(values: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` values in the middle of `count` equal shares of the sorted ones: few that stand for all."""
+    """Places of the `count` values in the middle of `count` equal shares of the sorted ones.
+
+    Few that stand for all.
+    """
     return np.argsort(values, kind="stable")[
         ((np.arange(count) + 0.5) / count * len(values)).astype(int)
     ]
@@ -214,7 +235,9 @@ def spread(values: np.ndarray, count: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def tokenised(folder: Path) -> Iterator[Path]:
-    """`folder` itself if it is tokenised, else its texts ({split}.txt or ptb.{split}.txt) tokenised into a temporary folder."""
+    """`folder` itself if it is tokenised, else its texts ({split}.txt or ptb.{split}.txt) tokenised
+    into a temporary folder.
+    """
     if (folder / "vocabulary.txt").exists():
         yield folder
         return
@@ -234,7 +257,8 @@ def texts(folder: Path) -> dict[str, Path]:
         if all(path.exists() for path in paths.values()):
             return paths
     raise UserError(
-        f"{folder}: holds no train.txt, valid.txt, test.txt (or ptb.*.txt); name such a folder by --corpus"
+        f"{folder}: holds no train.txt, valid.txt, test.txt (or ptb.*.txt); name such a folder by "
+        "--corpus"
     )
 
 
@@ -272,7 +296,9 @@ def options_of(arguments: argparse.Namespace, **changed: Any) -> dict[str, Any]:
 def run_one(
     work: Callable[[dict[str, Any]], dict[str, Any]], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """What `work` makes of `options`, in a fresh process unless one process is asked for, so that peak memory is its own."""
+    """What `work` makes of `options`, in a fresh process unless one process is asked for, so that
+    peak memory is its own.
+    """
     if options["one_process"]:
         return work(options)
     command = [sys.executable, sys.argv[0], "--worker", json.dumps(options)]
@@ -280,7 +306,8 @@ def run_one(
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def start(work: Callable[[dict[str, Any]], dict[str, Any]], report: Callable[[argparse.Namespace], Any],
+def start(
+    work: Callable[[dict[str, Any]], dict[str, Any]], report: Callable[[argparse.Namespace], Any],
           arguments: argparse.Namespace) -> None:  # fmt: skip
     """Be a worker, or print the report and write its figures."""
     if arguments.worker is not None:

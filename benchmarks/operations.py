@@ -1,4 +1,7 @@
-"""Multiply-adds of the models' parts by formula: what recurrent layers, logits and energy networks must do, at real tokens only."""
+"""Multiply-adds of the models' parts by formula.
+
+What recurrent layers, logits and energy networks must do, at real tokens only.
+"""
 
 import numpy as np
 import torch
@@ -32,7 +35,10 @@ def decoder_macs(model: SentenceModel) -> int:
 
 
 def energy_macs(model: SentenceModel) -> int:
-    """Multiply-adds of f(z, t), forward, without the level embedding (a few rows a batch); 0 for a prior without a network."""
+    """Multiply-adds of f(z, t), forward, without the level embedding (a few rows a batch).
+
+    0 for a prior without a network.
+    """
     network = getattr(model.prior, "network", None)
     layers = [] if network is None else list(network.named_modules())
     linear = [
@@ -44,20 +50,28 @@ def energy_macs(model: SentenceModel) -> int:
 
 
 def chain_macs(model: SentenceModel) -> int:
-    """Multiply-adds of one Langevin chain of one latent vector: each step is f and its gradient by z."""
+    """Multiply-adds of one Langevin chain of one latent vector.
+
+    Each step is f and its gradient by z.
+    """
     return 2 * model.prior.steps * energy_macs(model) if energy_macs(model) else 0
 
 
 def terms_macs(model: SentenceModel) -> int:
-    """Multiply-adds of what a step of LDEBM does with f for one latent vector beside its two chains, backward included.
+    """Multiply-adds of what a step of LDEBM does with f for one latent vector beside its two
+    chains, backward included.
 
-    Contrast: 4 evaluations, trained; prior cross-entropy: 2, differentiated by z alone; symbols: 1, trained.
+    Contrast: 4 evaluations, trained; prior cross-entropy: 2, differentiated by z alone; symbols: 1,
+    trained.
     """
     return (4 * 3 + 2 * 2 + 3) * energy_macs(model)
 
 
 def training_macs(model: SentenceModel, lengths: np.ndarray, samples: int) -> int:
-    """Multiply-adds of a training step on sentences of `lengths` tokens: three times the forward ones, at real tokens only."""
+    """Multiply-adds of a training step on sentences of `lengths` tokens.
+
+    Three times the forward ones, at real tokens only.
+    """
     read, written, latents = (
         int((lengths + 1).sum()),
         samples * int(lengths.sum()),

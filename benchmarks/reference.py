@@ -2,7 +2,8 @@
 
 Energy networks go through spectral normalisation, with a power iteration, at every evaluation, and
 chains through autograd; the encoder is one bidirectional GRU that reads the padding too; logits and
-their log-softmax are taken at every place of a batch; decoding goes on until the last token for all.
+their log-softmax are taken at every place of a batch; decoding goes on until the last token for
+all.
 """
 
 import torch

@@ -1,4 +1,6 @@
-"""How time and memory grow with the corpus, the vocabulary and the number of latent samples, as Markdown tables with log-log slopes."""
+"""How time and memory grow with the corpus, the vocabulary and the number of latent samples, as
+Markdown tables with log-log slopes.
+"""
 
 import argparse
 import tempfile
@@ -58,7 +60,9 @@ def steps(options: dict[str, Any]) -> Point:
 
 
 def plan(options: dict[str, Any]) -> Point:
-    """Plan an epoch of LDEBM: posterior modes of every sentence, clusters, a balanced order, buckets. Once, for it is long."""
+    """Plan an epoch of LDEBM: posterior modes of every sentence, clusters, a balanced order,
+    buckets. Once, for it is long.
+    """
     bench = Bench.open(options)
     trainer = bench.trainer("ldebm", options["batch"], 1, PLANNED)
     began = time.perf_counter()
@@ -194,7 +198,8 @@ def report(arguments: argparse.Namespace) -> dict[str, Any]:
                 title, arguments.posterior, measure("posterior_samples")
             )
     print(
-        "A slope of 1 is growth in proportion, of 0 none. Memory is the process's peak, PyTorch itself included.\n"
+        "A slope of 1 is growth in proportion, of 0 none. Memory is the process's peak, PyTorch "
+        "itself included.\n"
     )
     return found
 

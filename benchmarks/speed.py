@@ -1,4 +1,6 @@
-"""Speed of training, likelihood, sampling, reconstruction and the judge on this machine, as a Markdown table; --profile shows the parts of a step."""
+"""Speed of training, likelihood, sampling, reconstruction and the judge on this machine, as a
+Markdown table; --profile shows the parts of a step.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -72,7 +74,10 @@ def training(
 
 
 def likelihood(key: str, estimator: str) -> Callable[[Bench], Run]:
-    """The log-likelihood of test sentences, chosen evenly from short to long; a sentence is the unit."""
+    """The log-likelihood of test sentences, chosen evenly from short to long.
+
+    A sentence is the unit.
+    """
 
     def build(bench: Bench) -> Run:
         model, settings, test = bench.model(key).eval(), bench.params.evaluation, bench.corpus.test
@@ -138,7 +143,10 @@ def reconstruction(bench: Bench) -> Run:
 
 
 def generating(bench: Bench) -> SentenceModel:
-    """The trained model named by --model, else an LDEBM that never ends a sentence: the worst case."""
+    """The trained model named by --model, else an LDEBM that never ends a sentence.
+
+    The worst case.
+    """
     if bench.options["model"]:
         folder = Path(bench.options["model"])
         key = folder.resolve().parent.name
@@ -319,11 +327,17 @@ def _share(part: dict[str, float], peak: float) -> str:
 
 
 NOTES = (
-    "The plain reference (reference.py) ran right after each row, in the same precision, denormal numbers not flushed, as PyTorch\n"
-    "starts. Seconds are medians; 46,000 samples are extrapolated. Memory is the whole process's, on CUDA what was allocated\n"
-    "there. Operations are counted by formula at real tokens, so padding lowers the share of the peak.\n"
+    "The plain reference (reference.py) ran right after each row, in the same precision, denormal "
+    "numbers not flushed, as PyTorch\n"
+    "starts. Seconds are medians; 46,000 samples are extrapolated. Memory is the whole process's, "
+    "on CUDA what was allocated\n"
+    "there. Operations are counted by formula at real tokens, so padding lowers the share of the "
+    "peak.\n"
 )
-WORST_CASE = "No trained model was given (--model): untrained ones never end a sentence, so every decoded one has all its tokens, the worst case.\n"
+WORST_CASE = (
+    "No trained model was given (--model): untrained ones never end a sentence, so every decoded "
+    "one has all its tokens, the worst case.\n"
+)
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Where the time of a training step goes: its parts, each run alone, forward and backward, on one batch."""
+"""Where the time of a training step goes.
+
+Its parts, each run alone, forward and backward, on one batch.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +27,9 @@ Part = dict[str, float]  # seconds, macs
 
 
 class Step:
-    """One batch of a trainer, its features and latent samples, and the parts of a step as functions."""
+    """One batch of a trainer, its features and latent samples, and the parts of a step as
+    functions.
+    """
 
     def __init__(self, trainer: Trainer, generator: torch.Generator) -> None:
         self.trainer, self.model, self.generator = trainer, trainer.model, generator
@@ -94,7 +99,10 @@ class Step:
 
 
 def profile(bench: Bench, key: str) -> dict[str, Part]:
-    """A training step of `models.<key>` and its parts, the longest first; `rest` is what the parts leave unexplained."""
+    """A training step of `models.<key>` and its parts, the longest first.
+
+    `rest` is what the parts leave unexplained.
+    """
     trainer = bench.trainer(key, bench.options["batch"], 1, PLANNED)
     whole = bench.measure(bench.steps(trainer, 1))
     trainer.progress.position -= 1  # back to the batch that was measured

@@ -1,4 +1,7 @@
-"""The command line: parse, call, report. Each verb is one step of the pipeline; a step with nothing to do says so and ends."""
+"""The command line: parse, call, report.
+
+Each verb is one step of the pipeline; a step with nothing to do says so and ends.
+"""
 
 import argparse
 import os
@@ -23,7 +26,10 @@ class Terminated(BaseException):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status: 0, 2 for a user's mistake, 130 or 143 when interrupted or terminated."""
+    """Run a command and return the exit status.
+
+    0, 2 for a user's mistake, 130 or 143 when interrupted or terminated.
+    """
     options = ask.parse(build_parser(), arguments)
     try:
         with _termination_raises():

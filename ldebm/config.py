@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Block(BaseModel):
-    """A mapping of params.yaml: unknown keys are refused, and numbers are not guessed from strings."""
+    """A mapping of params.yaml: unknown keys are refused, no number is guessed from a string."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -74,7 +74,8 @@ class Optimisation(Block):
 
 
 class PatienceTraining(Optimisation):
-    """Validate every so many steps, keep the best, lower the rate when it is worse, stop in the end.
+    """Validate every so many steps, keep the best, lower the rate when it is worse, stop in the
+    end.
 
     The rules are those of `ldebm.training.policies.PatiencePolicy`.
     """
@@ -116,7 +117,10 @@ class RowConfig(Block, ABC):
 
     @abstractmethod
     def build(self, size: "SentenceSize") -> "SentenceModel":
-        """The model with freshly drawn weights; imports what it needs, so that parameters are read fast."""
+        """The model with freshly drawn weights.
+
+        Imports what it needs, so that parameters are read fast.
+        """
 
     @property
     def name(self) -> str:

@@ -2,4 +2,7 @@
 
 
 class UserError(Exception):
-    """Bad input: one line that names the key, file or value and says what to do. The command line prints it without a traceback."""
+    """Bad input: one line that names the key, file or value and says what to do.
+
+    The command line prints it without a traceback.
+    """

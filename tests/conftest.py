@@ -21,7 +21,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Where the tests run in the background, a shell has SIGINT ignored, and so would every process that they interrupt."""
+    """Where the tests run in the background, a shell has SIGINT ignored, and so would every process
+    that they interrupt.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -44,7 +46,9 @@ def generator() -> torch.Generator:
 
 
 def close(actual: Any, expected: Any, scale: Any = None) -> None:
-    """Fail unless `actual` equals `expected` to 1e-5 of the largest value of the entry (`scale`, where it is not `expected` itself)."""
+    """Fail unless `actual` equals `expected` to 1e-5 of the largest value of the entry (`scale`,
+    where it is not `expected` itself).
+    """
     expected = torch.as_tensor(expected, dtype=torch.float64)
     largest = torch.as_tensor(expected if scale is None else scale).abs().max()
     difference = (torch.as_tensor(actual).detach().double() - expected).abs().max()

@@ -1,4 +1,7 @@
-"""The benchmarks run, and every row of their tables is there and positive; how fast is not tested."""
+"""The benchmarks run, and every row of their tables is there and positive.
+
+How fast is not tested.
+"""
 
 import importlib
 import json
@@ -17,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 OVERLAY = """
 sentence_model: {embedding: 16, hidden: 16, max_tokens: 12}
 models:
-  "*": {latent_dim: 6, groups: 3, energy_hidden: 10, energy_blocks: 2, langevin_steps: 3, symbols: 4, cluster_iterations: 2}
+  "*": {latent_dim: 6, groups: 3, energy_hidden: 10, energy_blocks: 2, langevin_steps: 3,
+        symbols: 4, cluster_iterations: 2}
 judge: {embedding: 8, hidden: 12, layers: 1, batch: 4, bptt: 10}
 evaluation: {likelihood_samples: 6, likelihood_chunk: 3}
 """

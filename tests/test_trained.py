@@ -1,4 +1,7 @@
-"""A trained model asked in sentences and vectors; weights are random unless their effect is told."""
+"""A trained model asked in sentences and vectors.
+
+Weights are random unless their effect is told.
+"""
 
 import io
 import json

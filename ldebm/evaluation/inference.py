@@ -18,7 +18,10 @@ EVALUATION_BATCH = 256
 
 
 class Reader(Protocol):
-    """What decides how sentences are read: a run's context, or a trained model that stands alone."""
+    """What decides how sentences are read.
+
+    A run's context, or a trained model that stands alone.
+    """
 
     @property
     def max_tokens(self) -> int: ...

@@ -155,7 +155,7 @@ def simulate(
 def _convergence(
     runs: Runs, batches: list[Batch], deltas: Tensor, nll: dict[int, float]
 ) -> dict[str, float]:
-    """What fewer temperatures give for some of the sentences, and how many nats all are below it."""
+    """By how many nats all temperatures are below fewer of them, on some of the sentences."""
     full = np.array([nll[int(number)] for batch in batches for number in batch.indices])
     found, chains = {}, runs.settings.chains
     for stride, part in ((4, "quarter"), (2, "half")):

@@ -267,8 +267,8 @@ def mean_nll(model: AwdLstm, columns: Tensor, chunk: int | None = None) -> float
 def weights_to_score(training: Learner) -> dict[str, Tensor]:
     """The current weights, or their average once there is one.
 
-    Algorithm 1 of Merity et al. 2018. PyTorch's ASGD, which their code uses, takes each step with the
-    rate of the sequence before, and leaves the first step out of the mean.
+    Algorithm 1 of Merity et al. 2018. PyTorch's ASGD, which their code uses, takes each step with
+    the rate of the sequence before, and leaves the first step out of the mean.
     """
     return (training.model if training.average is None else training.average.module).state_dict()
 
@@ -326,7 +326,8 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
         sentences_needed = math.ceil(needed * max(1, len(sentences)) / max(1, len(text)))
         raise UserError(
             f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> "
-            f"counted; a batch of {batch} needs {needed} words, about {sentences_needed} sentences: "
+            f"counted; a batch of {batch} needs {needed} words, about {sentences_needed} "
+            "sentences: "
             "give it more or set a smaller batch"
         )
     if text.min() < 0 or text.max() >= vocabulary_size:

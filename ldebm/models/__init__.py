@@ -1,1 +1,4 @@
-"""The sentence model and what it is composed of: networks, posteriors, priors, regularisers, plans of an epoch."""
+"""The sentence model and what it is composed of.
+
+Networks, posteriors, priors, regularisers, plans of an epoch.
+"""

@@ -1,4 +1,5 @@
-"""Cross-entropy of a linear layer over a large vocabulary, in few passes over the logits and in bounded memory.
+"""Cross-entropy of a linear layer over a large vocabulary, in few passes over the logits and in
+bounded memory.
 
 PyTorch 2.13 has a `linear_cross_entropy` of its own; docs/performance.md says why it is not used.
 """
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-KEPT = 4096  # rows whose probabilities are kept for the backward pass; more are done in pieces and computed again
+# Rows whose probabilities are kept for the backward pass; more are done in pieces, and anew.
+KEPT = 4096
 AT_ONCE = 512  # rows at a time where nothing is kept: their logits stay in the cache
 RARE = 80.0  # nats; probabilities soon below are denormal numbers, of few digits, or flushed to 0
 
@@ -74,7 +76,10 @@ def _forward(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """One fused softmax serves both passes: PyTorch's own composition upcasts and rewrites the logits several times."""
+    """One fused softmax serves both passes.
+
+    PyTorch's own composition upcasts and rewrites the logits several times.
+    """
 
     @staticmethod
     def forward(

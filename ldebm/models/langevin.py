@@ -12,9 +12,12 @@ def langevin(
     step_size: float | Tensor,
     noise: Iterable[Tensor],
 ) -> Tensor:
-    """Unadjusted Langevin dynamics: z ← z + (s²/2) ∇log p(z) + s ε, one step for every ε of `noise`.
+    """Unadjusted Langevin dynamics.
 
-    `z` (B, D); `gradient` maps (B, D) to ∇log p, (B, D); `step_size` s is a standard deviation, a number or (B, 1). Returns (B, D), detached.
+    Z ← z + (s²/2) ∇log p(z) + s ε, one step for every ε of `noise`.
+
+    `z` (B, D); `gradient` maps (B, D) to ∇log p, (B, D); `step_size` s is a standard deviation, a
+    number or (B, 1). Returns (B, D), detached.
     """
     z = z.detach()
     drift = 0.5 * step_size * step_size

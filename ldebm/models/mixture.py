@@ -55,7 +55,9 @@ class GaussianMixturePrior(Prior):
         return self.averaged_kl(q.gaussian, q.code) + self.dispersion(q.code) + q.code.kl_uniform()
 
     def averaged_kl(self, q: Gaussian, code: Categorical) -> Tensor:
-        """Z: KL of q(z|x) from the Gaussian with natural parameters Σ_c q(c|x) η(c), summed over groups, (B,)."""
+        """Z: KL of q(z|x) from the Gaussian with natural parameters Σ_c q(c|x) η(c), summed over
+        groups, (B,).
+        """
         first, second = self._averaged(code)
         variance = -0.5 / second
         mean = first * variance

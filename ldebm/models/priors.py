@@ -75,11 +75,14 @@ class Prior(nn.Module, ABC):
         return None
 
     def given(self, variable: int, value: int) -> "Prior | None":
-        """A sampler of p(z|y), y the `value` of one variable of the code; of symbols there is one."""
+        """A sampler of p(z|y), y the `value` of one variable of the code.
+
+        Of symbols there is one.
+        """
         return None
 
     def correction(self, z: Tensor) -> Tensor | None:
-        """F(z), the log of an energy-based prior's correction to its base density, (N, D) -> (N,)."""
+        """F(z), the log of an energy-based prior's factor on its base density, (N, D) -> (N,)."""
         return None
 
     def draw(self, z: Tensor, generator: torch.Generator) -> EnergyDraw | None:
@@ -212,7 +215,10 @@ class JointPrior(Prior):
 
 
 class SamplingOnly(Prior):
-    """What an autoencoder is sampled from for the table: no part of its objective, and no density."""
+    """What an autoencoder is sampled from for the table.
+
+    No part of its objective, and no density.
+    """
 
     label = "-"
     generative = False

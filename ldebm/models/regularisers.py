@@ -69,7 +69,8 @@ class Regulariser:
     @property
     def label(self) -> str:
         """The name in tables, with its factor where that is not 1."""
-        return f"{'' if self.factor == 1 else f'{self.factor:g} '}{self.name.replace('_', ' ').replace('kl', 'KL')}"
+        factor = "" if self.factor == 1 else f"{self.factor:g} "
+        return factor + self.name.replace("_", " ").replace("kl", "KL")
 
 
 def divergence(draw: Draw) -> Tensor:
@@ -129,7 +130,7 @@ def prior_cross_entropy(draw: Draw) -> Tensor:
 
 
 def symbol_information(draw: Draw) -> Tensor:
-    """The mutual information of symbol and latent vector in the batch (the information bottleneck)."""
+    """The batch's mutual information of symbol and latent vector (the information bottleneck)."""
     return mutual_information(draw.energy.symbol_logits.softmax(-1))
 
 

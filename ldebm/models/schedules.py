@@ -1,4 +1,7 @@
-"""Weights of the objective's terms as pure functions of the training step: schedule(step, total_steps) -> weight."""
+"""Weights of the objective's terms as pure functions of the training step.
+
+Schedule(step, total_steps) -> weight.
+"""
 
 import math
 from collections.abc import Callable
@@ -12,7 +15,10 @@ def constant(value: float) -> Schedule:
 
 
 def logistic(slope: float, midpoint: float) -> Schedule:
-    """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0 (Bowman et al. 2016; Shi et al. 2020)."""
+    """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0 (Bowman et al. 2016; Shi et al.
+
+    2020).
+    """
 
     def weight(step: int, total: int) -> float:
         x = slope * (step - midpoint)
@@ -23,9 +29,11 @@ def logistic(slope: float, midpoint: float) -> Schedule:
 
 
 def cyclic(cycles: int, maximum: float, silent: float = 0.5, rise: float = 0.25) -> Schedule:
-    """A weight that is 0 for the first `silent` part of a cycle, then grows linearly to `maximum` within the `rise` part, then stays (Fu et al. 2019).
+    """A weight that is 0 for the first `silent` part of a cycle, then grows linearly to `maximum`
+    within the `rise` part, then stays (Fu et al. 2019).
 
-    A cycle of P = total/cycles steps, P not rounded, starts at step ⌊cP⌋. The weight is still 0 at the first step of the rise.
+    A cycle of P = total/cycles steps, P not rounded, starts at step ⌊cP⌋. The weight is still 0 at
+    the first step of the rise.
     """
 
     def weight(step: int, total: int) -> float:

@@ -126,7 +126,10 @@ class SentenceModel(nn.Module):
 
 
 def sentence_generator(seed: int, index: int) -> torch.Generator:
-    """A CPU generator of sentence number `index`: draws depend neither on batches nor on the device."""
+    """A CPU generator of sentence number `index`.
+
+    Draws depend neither on batches nor on the device.
+    """
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 

@@ -10,7 +10,8 @@ from ldebm.runtime import device as devices
 
 PTB_SENTENCES = {"train": 42068, "test": 3761}
 
-# What two CPU cores do at the published sizes, measured in float32 on one machine; other sizes scale with the square of the width.
+# What two CPU cores do at the published sizes, measured in float32 on one machine; other sizes
+# scale with the square of the width.
 CORES, WIDTH, JUDGE_WIDTH = 2, 512, 1150
 TRAINED = 220.0  # sentences and posterior samples a second in training
 JUDGED = 50.0  # sentences a second in the judge's training

@@ -19,7 +19,9 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of an output folder, or None where there is none.
 
     Raises:
-        UserError: it is no manifest, or names files outside the folder. Nothing it says is followed.
+        UserError: it is no manifest, or names files outside the folder. Nothing it says is
+            followed.
+
     """
     path = folder / MANIFEST
     try:

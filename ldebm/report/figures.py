@@ -255,7 +255,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places in [0, 1], moved up until neighbours are `gap` apart, and down from above 1."""
+    """Ascending places in [0, 1], moved until neighbours are `gap` apart, and down from above 1."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)

@@ -93,7 +93,10 @@ class ModelResult:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All rows in the order of the table; `published`: the printed numbers by row, if any compare."""
+    """All rows in the order of the table; `published`.
+
+    The printed numbers by row, if any compare.
+    """
 
     corpus: Corpus
     metrics: tuple[Metric, ...]

@@ -1,4 +1,6 @@
-"""Checkpoints: one safetensors file, tensors beside JSON in its header, replaced as a whole; nothing is unpickled.
+"""Checkpoints: one safetensors file, tensors beside JSON in its header, replaced as a whole.
+
+Nothing is unpickled.
 
 A checksum over all of it is in the header too, so that damage is noticed when the file is read.
 """
@@ -28,7 +30,9 @@ class DamagedError(UserError):
 def save(
     path: Path, tensors: dict[str, Tensor], state: dict[str, Any], keep_previous: bool = False
 ) -> None:
-    """Write tensors and plain data to `path`, whole: a stop or a power failure leaves the old or the new.
+    """Write tensors and plain data to `path`, whole.
+
+    A stop or a power failure leaves the old or the new.
 
     Args:
         keep_previous: whether what `path` held stays beside it, for `newest` to fall back on.
@@ -67,7 +71,10 @@ def load(path: Path) -> Content:
 
 
 def newest(path: Path) -> Content | None:
-    """The last checkpoint saved at `path` that is whole, or None; a damaged one is named and set aside."""
+    """The last checkpoint saved at `path` that is whole, or None.
+
+    A damaged one is named and set aside.
+    """
     for candidate in (path, _previous(path)):
         try:
             if candidate.exists():
@@ -89,7 +96,10 @@ def _previous(path: Path) -> Path:
 
 
 def _checksum(tensors: dict[str, Tensor], state: dict[str, Any]) -> int:
-    """CRC-32 of names, types, shapes, contents and state: finds damage, and takes 16 ms for 60 MB."""
+    """CRC-32 of names, types, shapes, contents and state.
+
+    Finds damage, and takes 16 ms for 60 MB.
+    """
     value = zlib.crc32(json.dumps(state).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -109,7 +119,10 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def restore_model(model: nn.Module, tensors: dict[str, Tensor], origin: Path) -> None:
-    """Copy tensors into a model of the same shape. Raises UserError naming the file `origin` if it was made for another."""
+    """Copy tensors into a model of the same shape.
+
+    Raises UserError naming the file `origin` if it was made for another.
+    """
     own = model_tensors(model)
     if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
         raise UserError(
@@ -142,7 +155,9 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
 
 
 def restore_generator(generator: torch.Generator, state: Tensor, step: int, origin: Path) -> None:
-    """Put a generator back to `state`; if that is of another kind of device, seed it anew and say so.
+    """Put a generator back to `state`.
+
+    If that is of another kind of device, seed it anew and say so.
 
     Args:
         generator: one that was seeded and not yet used.
@@ -155,7 +170,8 @@ def restore_generator(generator: torch.Generator, state: Tensor, step: int, orig
     new = np.random.SeedSequence([generator.initial_seed(), step]).generate_state(1, np.uint64)[0]
     generator.manual_seed(int(new >> np.uint64(1)))
     print(
-        f"{origin}: made on another kind of device than {generator.device.type}; weights and steps go "
+        f"{origin}: made on another kind of device than {generator.device.type}; weights and steps "
+        "go "
         "on, random draws start anew, so results differ from those of one device",
         file=sys.stderr,
         flush=True,

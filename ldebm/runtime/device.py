@@ -23,7 +23,9 @@ WITHOUT_BFLOAT16 = {
 
 
 def kind(name: str) -> str:
-    """`cpu` or `cuda`: what `run.device` means on this machine; `auto` takes CUDA if there is a GPU.
+    """`cpu` or `cuda`: what `run.device` means on this machine.
+
+    `auto` takes CUDA if there is a GPU.
 
     Raises:
         UserError: `cuda` is asked for in vain.
@@ -31,7 +33,8 @@ def kind(name: str) -> str:
     if name == "cpu" or not _has_cuda():
         if name == "cuda":
             raise UserError(
-                "run.device: cuda is asked for, but this machine has no CUDA device; use auto or cpu"
+                "run.device: cuda is asked for, but this machine has no CUDA device; use auto or "
+                "cpu"
             )
         return "cpu"
     return "cuda"
@@ -47,8 +50,8 @@ def choose(name: str) -> "torch.device":
 def prepare(device: "torch.device") -> None:
     """Settings of the process: threads as told, no denormal numbers, and float32 that is float32.
 
-    Denormal numbers make float32 logits many times slower. cuDNN's recurrent layers round to TF32 (10
-    bits of 23) unless they are told not to; who wants speed on CUDA asks for bfloat16.
+    Denormal numbers make float32 logits many times slower. cuDNN's recurrent layers round to TF32
+    (10 bits of 23) unless they are told not to; who wants speed on CUDA asks for bfloat16.
     """
     import torch
 
@@ -61,7 +64,8 @@ def prepare(device: "torch.device") -> None:
 def precision(asked: str, kind: str) -> Literal["float32", "bfloat16"]:
     """`bfloat16` if it is asked for and the kind of device computes in it, else `float32`.
 
-    Emulated, bfloat16 is several times slower than float32, and oneDNN has no recurrent layer in it.
+    Emulated, bfloat16 is several times slower than float32, and oneDNN has no recurrent layer in
+    it.
     """
     if asked == "bfloat16":
         if has_bfloat16(kind):

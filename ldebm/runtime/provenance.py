@@ -32,7 +32,10 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the source tree, with "-dirty" after it if there are uncommitted changes; None outside a repository."""
+    """The commit of the source tree, with "-dirty" after it if there are uncommitted changes.
+
+    None outside a repository.
+    """
     here = Path(__file__).parent
     try:
         run = subprocess.run(

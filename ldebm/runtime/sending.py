@@ -1,4 +1,6 @@
-"""The process that takes journals to MLflow. It alone imports MLflow, and whatever hangs hangs here.
+"""The process that takes journals to MLflow.
+
+It alone imports MLflow, and whatever hangs hangs here.
 
 Everything may be sent twice to the same effect, since the store is asked for the points it has: so
 nothing is marked as sent, and a journal is deleted when all of it has been.
@@ -65,7 +67,9 @@ class Journal:
 
 
 class Run:
-    """A run in MLflow: the one with the identity of a journal's header if there is one, else a new one."""
+    """A run in MLflow: the one with the identity of a journal's header if there is one, else a new
+    one.
+    """
 
     def __init__(self, uri: str, header: Record) -> None:
         from filelock import FileLock
@@ -94,7 +98,10 @@ class Run:
         say(run=self.id)
 
     def _experiment(self, uri: str, name: str, folder: Path) -> str:
-        """Beside a local database the artifacts get a folder of their own; a server decides for itself."""
+        """Beside a local database the artifacts get a folder of their own.
+
+        A server decides for itself.
+        """
         found = self.client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
@@ -160,7 +167,10 @@ class Run:
 
 
 def main(folder: Path, own: Path | None = None) -> None:
-    """Follow a journal until the standard input ends, and send what others left; or only the latter."""
+    """Follow a journal until the standard input ends, and send what others left.
+
+    Or only the latter.
+    """
     mine = None if own is None else Journal(own)
     _import_mlflow()
     say(started=os.getpid())
@@ -209,7 +219,7 @@ def send_all(folder: Path, mine: Journal | None, ended: bool) -> bool:
 
 @contextmanager
 def _taken(path: Path, mine: Journal | None) -> Iterator[tuple[Journal | None, bool]]:
-    """The journal at a path if it is still there, and whether it is locked for us, not for others."""
+    """The journal at a path if it is still there, and whether it is we who hold its lock."""
     if mine is not None and path == mine.path:
         yield mine, True
         return
@@ -255,7 +265,7 @@ def _answers(uri: str) -> bool:
 
 
 def _import_mlflow() -> None:
-    """With a store in a locked database MLflow would try ten times, for minutes, before it says so."""
+    """With a store in a locked database MLflow would try for minutes before it says so."""
     import mlflow.store.db.utils
 
     mlflow.store.db.utils.MAX_RETRY_COUNT = 1

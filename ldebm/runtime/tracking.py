@@ -1,8 +1,9 @@
 """Experiment tracking that is never in the way: what is to be recorded goes into a journal on disk.
 
-A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow. Where the store does not
-answer, the work goes on after one line of warning; the journal waits for the next step or `ldebm sync`.
-MLflow holds one flat run for each training: training begins it, judging and evaluating add to it.
+A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow. Where the store does
+not answer, the work goes on after one line of warning; the journal waits for the next step or
+`ldebm sync`. MLflow holds one flat run for each training: training begins it, judging and
+evaluating add to it.
 """
 
 import fcntl
@@ -40,7 +41,7 @@ class Tracker(ABC):
         self._write({"params": {name: str(value) for name, value in flatten(params)}})
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
-        """Values at a step; None is left out, and a point that the run has is not recorded again."""
+        """Values at a step; None is left out, a point that the run has is not recorded again."""
         values = {name: float(value) for name, value in metrics.items() if value is not None}
         self._write({"metrics": values, "step": step, "time": int(time.time() * 1000)})
 
@@ -108,7 +109,10 @@ class JournalTracker(Tracker):
             self._warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
 
     def _kept(self, file: Path) -> str:
-        """A second name for a file, or a copy, that lasts until it is sent; relative to the journal's folder."""
+        """A second name for a file, or a copy, that lasts until it is sent.
+
+        Relative to the journal's folder.
+        """
         self.files += 1
         target = files_of(self.path) / str(self.files) / file.name
         target.parent.mkdir(parents=True)
@@ -173,7 +177,10 @@ class Sending:
         self.ended = True
 
     def finish(self, longest: float = LONGEST) -> str:
-        """Have it send the rest, for so many seconds; empty if it ended well, else what became of it."""
+        """Have it send the rest, for so many seconds.
+
+        Empty if it ended well, else what became of it.
+        """
         assert self.process.stdin is not None
         self.process.stdin.close()
         if time.monotonic() - self.heard < PATIENCE:
@@ -195,7 +202,8 @@ class Sending:
 def open_tracker(
     experiment: str, name: str, identity: str, tags: Mapping[str, str], part: str = ""
 ) -> Tracker:
-    """The run that belongs to an identity, or a tracker that records nothing where there can be none.
+    """The run that belongs to an identity, or a tracker that records nothing where there can be
+    none.
 
     MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME take precedence over the project's own store and
     `experiment`.
@@ -256,7 +264,10 @@ def store_uri() -> str:
 
 
 def redacted(text: str) -> str:
-    """A text without what addresses hold besides hosts and paths: users, passwords, query parameters."""
+    """A text without what addresses hold besides hosts and paths.
+
+    Users, passwords, query parameters.
+    """
     for secret in re.findall(r"://(.*)@", os.environ.get("MLFLOW_TRACKING_URI", "")):
         password = secret.partition(":")[2]
         # where an address is malformed, parts of a password are taken for hosts, ports or paths
@@ -268,7 +279,9 @@ def redacted(text: str) -> str:
 
 
 def project_folder() -> Path:
-    """Where the store is: the working directory, or the project a temporary copy of which DVC works in."""
+    """Where the store is: the working directory, or the project a temporary copy of which DVC works
+    in.
+    """
     root = Path(os.environ.get("DVC_ROOT") or ".").resolve()
     if not root.is_dir():
         raise UserError(f"DVC_ROOT={root} is no folder; unset it")

@@ -19,9 +19,9 @@ A sentence model, {row} ({source}): posterior {posterior}; prior {prior}; regula
 
 ## Trained on
 
-{corpus}: {train_sentences:,} sentences, {word_types:,} word types (<pad>, <s> and </s> included), at most
-{max_tokens} tokens a sentence. {steps:,} steps ({epochs:.3g} epochs) of {batch} sentences in
-{seconds:.0f} s on {device}; the weights are those of step {kept_step:,}.
+{corpus}: {train_sentences:,} sentences, {word_types:,} word types (<pad>, <s> and </s> included),
+at most {max_tokens} tokens a sentence. {steps:,} steps ({epochs:.3g} epochs) of {batch} sentences
+in {seconds:.0f} s on {device}; the weights are those of step {kept_step:,}.
 
 It knows words of that text only, tokenised in the same way.
 
@@ -34,8 +34,8 @@ model = ldebm.load({arguments})  # the path of this folder
 model.sample(3)
 ```
 
-`encode`, `decode`, `reconstruct`, `interpolate`, `arithmetic`, `classify`, `symbols` and `score` are
-its other methods, as far as the row has what they need; `help(model)` has their shapes.
+`encode`, `decode`, `reconstruct`, `interpolate`, `arithmetic`, `classify`, `symbols` and `score`
+are its other methods, as far as the row has what they need; `help(model)` has their shapes.
 
 ## Scores
 

@@ -65,7 +65,10 @@ class Trainer:
         return self.context.checkpoints / "best.safetensors"
 
     def run(self, report: Report) -> None:
-        """Train until the policy stops it; `report` gets every entry of the history as it is made."""
+        """Train until the policy stops it.
+
+        `report` gets every entry of the history as it is made.
+        """
         self._resume()
         saved = time.perf_counter()
         while self.progress.stopped is None:
@@ -188,7 +191,7 @@ class Trainer:
         return entry
 
     def _validate(self) -> Entry:
-        """Score the validation split, keep the weights if the policy says so, and whether to stop."""
+        """Score the validation split, keep the weights if the policy says so; whether to stop."""
         self.model.eval()
         batches = by_length(
             self.corpus.valid, EVALUATION_BATCH, self.context.max_tokens, self.context.device
@@ -214,7 +217,10 @@ class Trainer:
         return entry
 
     def _prior_fit(self) -> Entry:
-        """How far the prior's sampler is from the posterior; training's random stream is not used."""
+        """How far the prior's sampler is from the posterior.
+
+        Training's random stream is not used.
+        """
         generator = torch.Generator(self.context.device).manual_seed(self.context.seed)
         fit = prior_fit(self.model, self.corpus.valid, self.context.max_tokens, generator)
         return {"valid_prior_fit": fit["prior_fit"]} if fit else {}

@@ -1,4 +1,4 @@
-"""Annealed importance sampling against closed forms, and chains against what they must leave alone."""
+"""Annealed importance sampling against closed forms, chains against what they must not change."""
 
 import math
 from collections.abc import Callable
@@ -115,7 +115,10 @@ def test_a_linear_decoder_of_a_flat_prior(
 def test_moves_keep_the_tempered_posterior(
     make: Callable[[], tuple[Prior, float]], kind: int
 ) -> None:
-    """Chains in N(ε; 0, I) p(x | G(ε))^β stay there: by the moments of the Gaussian posterior of z."""
+    """Chains in N(ε; 0, I) p(x | G(ε))^β stay there.
+
+    By the moments of the Gaussian posterior of z.
+    """
     prior, variance = make()
     beta, generator = 0.4, torch.Generator().manual_seed(2)
     chains = Chains.drawn(prior, linear(variance), 2000, generator)
@@ -134,7 +137,10 @@ def test_moves_keep_the_tempered_posterior(
 def test_states_are_those_of_the_noise_after_any_moves(
     make: Callable[[], tuple[Prior, float]],
 ) -> None:
-    """A move of a later stage reruns no earlier one; what is kept is what a run from the start gives."""
+    """A move of a later stage reruns no earlier one.
+
+    What is kept is what a run from the start gives.
+    """
     prior, variance = make()
     log_p, generator = linear(variance), torch.Generator().manual_seed(3)
     chains = Chains.drawn(prior, log_p, 30, generator)

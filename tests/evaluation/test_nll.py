@@ -1,4 +1,4 @@
-"""What the annealed estimate says of small models, against simulation, quadrature and importance."""
+"""The annealed estimate of small models, against simulation, quadrature and importance."""
 
 import csv
 import json
@@ -115,7 +115,7 @@ def test_sides_meet_on_simulated_sentences(
 def test_simulated_sentences_are_those_of_their_noise(
     context: Context, small_rows: dict[str, RowConfig]
 ) -> None:
-    """Each ends where its row first says so, is sorted by length, and frequencies are the model's."""
+    """Each ends where its row first says so, the shortest first, frequencies the model's."""
     model, generator = sharp(small_rows["VAE"], context, 2), torch.Generator().manual_seed(3)
     batches, noise = nll.simulate(model, 3000, 6, generator)
     lengths = torch.cat([batch.lengths for batch in batches])

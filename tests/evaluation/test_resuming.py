@@ -25,7 +25,7 @@ def context(context: Context) -> Context:
 
 
 def scored(context: Context, work: Path, monkeypatch: pytest.MonkeyPatch) -> Scores:
-    """The scores of an estimator that draws a number a sentence, and the sentences it is asked of."""
+    """Scores of an estimator that draws a number a sentence, and the sentences it is asked of."""
     called: list[int] = []
 
     def estimate(model: Any, batch: Any, samples: int, chunk: int, generator: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sampling and scoring on sentences written out, their numbers recomputed one sentence at a time."""
+"""Sampling and scoring on sentences written out, their numbers recomputed one by one."""
 
 import json
 import math
@@ -60,7 +60,10 @@ def words(context: Context, ids: list[int]) -> str:
 
 @pytest.mark.parametrize("key", ["vae", "rnn_lm"])
 def test_samples_are_the_priors_draws_under_the_models_own_seed(trained: Trained, key: str) -> None:
-    """Nine sentences in batches of 4, 4 and 1; the seed is the sum of the settings' and the model's."""
+    """Nine sentences in batches of 4, 4 and 1.
+
+    The seed is the sum of the settings' and the model's.
+    """
     context, model, weights = trained(key)
     sample(context, weights)
     generator = torch.Generator().manual_seed(context.params.evaluation.seed + 3)

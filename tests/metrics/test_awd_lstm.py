@@ -139,7 +139,8 @@ def test_weight_drop_masks_the_hidden_to_hidden_weights_alone_and_leaves_them_un
 
 
 def test_weight_drop_is_one_mask_a_pass_of_the_stated_share() -> None:
-    # with zero weights elsewhere every step adds the same products, so the gradient of weight_hh shows the mask
+    # with zero weights elsewhere every step adds the same products, so the gradient of weight_hh
+    # shows the mask
     layer = WeightDropLstm(3, 60, 0.3, generator()).train()
     state = (torch.ones(1, 2, 60), torch.ones(1, 2, 60))
     output, _ = layer(torch.randn(6, 2, 3, generator=generator()), state, generator())

@@ -24,7 +24,8 @@ def test_identical_texts_score_100_and_disjoint_ones_0() -> None:
 
 
 def test_a_small_example_by_hand() -> None:
-    # of 6 words 5 match, of 5 pairs 3 (cat is, mat: lost), of 4 triples 2, of 3 quadruples 1; 6 words against 7
+    # of 6 words 5 match, of 5 pairs 3 (cat is, mat: lost), of 4 triples 2, of 3 quadruples 1; 6
+    # words against 7
     bleu = corpus_bleu(["a b c d x f"], ["a b c d e f g"])
     matches = (5 / 6) * (3 / 5) * (2 / 4) * (1 / 3)
     assert bleu.score == pytest.approx(100 * math.exp(1 - 7 / 6) * matches ** (1 / 4))

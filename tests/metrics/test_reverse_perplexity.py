@@ -250,7 +250,9 @@ def test_the_step_grows_with_the_sequence() -> None:
 
 @pytest.mark.parametrize("averaging", [False, True])
 def test_every_step_by_hand(averaging: bool) -> None:
-    """w ← w - rate (g + decay w) with the rate of the very sequence, and the mean of w over all steps."""
+    """w ← w - rate (g + decay w) with the rate of the very sequence, and the mean of w over all
+    steps.
+    """
     settings = replace(SMALL, weight_decay=0.01, clip=0.05)
     training = start(VOCABULARY, settings, 5, torch.device("cpu"))
     training.average = AveragedModel(training.model) if averaging else None

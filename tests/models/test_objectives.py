@@ -143,7 +143,7 @@ def test_the_objective_of_rows_without_an_energy(name, built, batch):
 
 @pytest.mark.parametrize("name", ["VAE", "SVEBM", "LDEBM w/o GC", "LDEBM"])
 def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(name, built, batch):
-    """Mean and log-variance from the states of a GRU that reads one sentence at a time, both ways."""
+    """Mean and log-variance from a GRU that reads one sentence at a time, both ways."""
     model = built(name)
     q, encoder, head = model.encode(batch), model.encoder, model.posterior
     for row, sentence in enumerate(SENTENCES):

@@ -1,4 +1,4 @@
-"""The list of steps: which parameter is in which step's plan, and that the engines' lists are it."""
+"""The list of steps: which parameter is in which plan, and that the engines' lists are it."""
 
 import copy
 import json

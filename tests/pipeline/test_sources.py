@@ -25,7 +25,8 @@ def train(params: Params) -> int:
     # no comment
 """
 ''',
-    "helpers.py": "import math\nfrom .deeper import indirect\n\ndef used(x):\n    return indirect(x)\n",
+    "helpers.py": "import math\nfrom .deeper import indirect\n\ndef used(x):\n    return "
+    "indirect(x)\n",
     "deeper.py": "def indirect(x):\n    return x\n",
     "inner/__init__.py": "raise ImportError('not run by reading')\n",
     "inner/late.py": 'DATA = "table.txt"\n\ndef value():\n    return len(DATA)\n',

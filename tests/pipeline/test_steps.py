@@ -107,7 +107,10 @@ def test_files_that_are_made_no_more_go(step: Callable[..., Step]) -> None:
 
 
 def test_only_the_named_files_of_an_input_count(step: Callable[..., Step]) -> None:
-    """A producer's log may differ from run to run; and the input's hashes come from its manifest."""
+    """A producer's log may differ from run to run.
+
+    And the input's hashes come from its manifest.
+    """
     maker = step()
     steps.run(maker)
     whole, part = Input(maker.output, None, maker), Input(maker.output, ("a.txt",), maker)

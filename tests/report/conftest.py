@@ -133,7 +133,9 @@ def runs(tmp_path: Path) -> Runs:
 def make_params(
     rows: Mapping[str, str], *, corpus: str = "grammar", seeds: Sequence[int] = (1,), **changes: Any
 ) -> Params:
-    """params.yaml with a model of the given row name under each key, and `evaluation` or `judge` changed as told."""
+    """params.yaml with a model of the given row name under each key, and `evaluation` or `judge`
+    changed as told.
+    """
     raw = shipped_parameters()
     raw["seeds"] = list(seeds)
     raw["data"]["corpus"] = corpus

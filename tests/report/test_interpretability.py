@@ -1,4 +1,6 @@
-"""Symbols against information theory written out and against attributes that they follow by construction."""
+"""Symbols against information theory written out and against attributes that they follow by
+construction.
+"""
 
 import csv
 import math
@@ -19,7 +21,10 @@ def test_information_of_certain_codes_is_their_entropy_and_of_ignorance_nothing(
 
 
 def test_information_by_hand() -> None:
-    """Two sentences, p(y|x) = (0.9, 0.1) and (0.5, 0.5): H(0.7, 0.3) - (H(0.9, 0.1) + H(0.5, 0.5))/2."""
+    """Two sentences, p(y|x) = (0.9, 0.1) and (0.5, 0.5).
+
+    H(0.7, 0.3) - (H(0.9, 0.1) + H(0.5, 0.5))/2.
+    """
     h = lambda p: -p * math.log(p) - (1 - p) * math.log(1 - p)  # noqa: E731
     probs = np.array([[[0.9, 0.1]], [[0.5, 0.5]]])
     assert interpretability.information(probs)[0] == pytest.approx(h(0.7) - (h(0.9) + h(0.5)) / 2)
@@ -47,7 +52,10 @@ def latents(valid: Any, test: Any) -> dict[str, Any]:
 def test_the_variable_is_chosen_on_validation_and_scored_on_the_test_split(
     runs: Any, make_params: Any, attributes: Any
 ) -> None:
-    """Variable 1 follows the topic on the validation split; on the test split it splits food in two: homogeneous, not complete."""
+    """Variable 1 follows the topic on the validation split.
+
+    On the test split it splits food in two: homogeneous, not complete.
+    """
     valid = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     test = np.array([[0, 0], [1, 1], [0, 2], [1, 1]])
     runs.run("gm", latents=latents(valid, test))

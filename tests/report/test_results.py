@@ -11,8 +11,8 @@ from ldebm.errors import UserError
 from ldebm.report.results import Statistic, published_table, read_results
 
 PUBLISHED_ORDER = [
-    "TEST SET", "RNN-LM", "AE", "VAE", "DAE", "DVAE", "DI-VAE", "SEMI-VAE", "SEMI-VAE + I", "GM-VAE", "GM-VAE + I",
-    "DGM-VAE", "DGM-VAE + I", "SVEBM", "SVEBM-IB", "LDEBM w/o GC", "LDEBM",
+    "TEST SET", "RNN-LM", "AE", "VAE", "DAE", "DVAE", "DI-VAE", "SEMI-VAE", "SEMI-VAE + I",
+    "GM-VAE", "GM-VAE + I", "DGM-VAE", "DGM-VAE + I", "SVEBM", "SVEBM-IB", "LDEBM w/o GC", "LDEBM",
 ]  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""The table's files: values, means and standard deviations by hand, and emptiness where there is no value."""
+"""The table's files: values, means and standard deviations by hand, and emptiness where there is no
+value.
+"""
 
 import csv
 import json
@@ -60,10 +62,12 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
     write_results(make_params({"vae": "VAE"}, corpus="ptb"), runs.root, runs.root / "results")
     assert table(runs.root / "results")["VAE"] == {
         "row": "VAE", "model": "vae", "rppl": "700.25", "rppl_sd": "", "rppl_paper": "686.18",
-        "bleu": "0.0", "bleu_sd": "", "bleu_paper": "3.12", "wkl": "0.5", "wkl_sd": "", "wkl_paper": "0.5",
+        "bleu": "0.0", "bleu_sd": "", "bleu_paper": "3.12",
+        "wkl": "0.5", "wkl_sd": "", "wkl_paper": "0.5",
         "nll": "100.5", "nll_sd": "", "nll_importance": "", "nll_importance_sd": "",
         "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
-        "seeds": "1", "parameters": "1023", "train_seconds": "90.0", "device": "CPU, 2 threads", "rppl_real_text": "",
+        "seeds": "1", "parameters": "1023", "train_seconds": "90.0",
+        "device": "CPU, 2 threads", "rppl_real_text": "",
     }  # fmt: skip
 
 

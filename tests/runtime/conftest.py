@@ -1,4 +1,6 @@
-"""A store of MLflow for each test, and journals sent from the test's own process, which saves seconds."""
+"""A store of MLflow for each test, and journals sent from the test's own process, which saves
+seconds.
+"""
 
 import shutil
 import time

@@ -69,7 +69,8 @@ def test_what_is_used_is_what_onednn_can_compute(limit: str) -> None:
     It accepts emulated products too, so that it may say yes where we say no, but never the reverse.
     """
     program = (
-        "import sys; from ldebm.runtime.device import has_bfloat16, kind; print(has_bfloat16('cpu'));"
+        "import sys; from ldebm.runtime.device import has_bfloat16, kind; "
+        "print(has_bfloat16('cpu'));"
         "kind('cpu'); print('torch' in sys.modules);"
         "import torch; print(torch.ops.mkldnn._is_mkldnn_bf16_supported());"
         "lstm = torch.nn.LSTM(16, 16).bfloat16(); x = torch.ones(2, 3, 16, dtype=torch.bfloat16);"

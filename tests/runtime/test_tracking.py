@@ -1,4 +1,4 @@
-"""What MLflow is told, read back through its own client, and that nothing of it is ever in the way."""
+"""What MLflow is told, read back through its own client; and it is never in the way."""
 
 import fcntl
 import importlib.util

@@ -20,7 +20,10 @@ def policy(**changes: Any) -> PatiencePolicy:
 
 
 def test_learning_rate_falls_from_the_second_worse_validation_on() -> None:
-    """Losses 10, 11, 11, 11, 9, 9.5, 9.5: worse at 2, 3, 4 (one, two, three after the best), a new best at 5, worse at 6, 7."""
+    """Losses 10, 11, 11, 11, 9, 9.5, 9.5.
+
+    Worse at 2, 3, 4 (one, two, three after the best), a new best at 5, worse at 6, 7.
+    """
     rule = policy()
     factors, kept = [], []
     for loss in (10, 11, 11, 11, 9, 9.5, 9.5):
@@ -31,13 +34,17 @@ def test_learning_rate_falls_from_the_second_worse_validation_on() -> None:
 
 
 def test_patience_doubles_at_a_significant_improvement() -> None:
-    """Patience stays 10 until validation 6 improves by more than 0.4 % on the last significant one: max(10, 12)."""
+    """Patience stays 10 until validation 6 improves by more than 0.4 % on the last significant one.
+
+    Max(10, 12).
+    """
     rule = policy()
     patience = []
     for loss in (100, 99.7, 99.61, 99.6, 99.5, 99.2):
         rule.observe(loss)
         patience.append(rule.patience)
-    # 99.6 = 0.996 · 100 is significant at validation 4: max(10, 8); then 99.2 ≤ 0.996 · 99.6 = 99.2016 at 6
+    # 99.6 = 0.996 · 100 is significant at validation 4: max(10, 8); then 99.2 ≤ 0.996 · 99.6 =
+    # 99.2016 at 6
     assert patience == [10, 10, 10, 10, 10, 12]
     assert rule.significant == 99.2
 

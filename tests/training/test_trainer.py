@@ -33,7 +33,8 @@ run: {device: cpu}
 sentence_model: {embedding: 16, hidden: 16}
 models:
   "*":
-    {latent_dim: 6, groups: 3, posterior_samples: 2, kl_midpoint: 10, kl_slope: 0.3, energy_hidden: 10, energy_blocks: 2, langevin_steps: 3,
+    {latent_dim: 6, groups: 3, posterior_samples: 2, kl_midpoint: 10, kl_slope: 0.3,
+     energy_hidden: 10, energy_blocks: 2, langevin_steps: 3,
      symbols: 4, training: {batch: 16, validate_every: 10, max_validations: 4, epochs: 2}}
 """
 TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
@@ -238,7 +239,10 @@ def test_posterior_modes_come_in_the_order_of_the_split(small):
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, at: int, gradient: bool = False) -> list[int]:
-    """Make weights, or a gradient of the step, infinite or no number after `at` steps; the steps done."""
+    """Make weights, or a gradient of the step, infinite or no number after `at` steps.
+
+    The steps done.
+    """
     step, done = Trainer._step, []
 
     def stepping(self: Trainer) -> None:

@@ -250,7 +250,7 @@ def test_validation_is_the_mean_over_the_validation_split_under_the_models_seed(
 def test_the_epoch_of_the_highest_bleu_or_the_last_is_kept(
     trains: Trains, monkeypatch: pytest.MonkeyPatch, select: str, kept: int
 ) -> None:
-    """Two steps an epoch; the toy's weights fall at every step, so that the file tells the epoch."""
+    """Two steps an epoch; the toy's weights fall at every step, so the file tells the epoch."""
     scores = iter([5.0, 9.0, 7.0])
     asked: list[Any] = []
 

@@ -1,4 +1,7 @@
-"""A small project in a repository of its own: the real workflow and source, tiny sizes, two models."""
+"""A small project in a repository of its own.
+
+The real workflow and source, tiny sizes, two models.
+"""
 
 import os
 import shutil
@@ -82,7 +85,10 @@ def environment() -> dict[str, str]:
 
 
 def command_in(folder: Path) -> Command:
-    """Run a command there (`ldebm` is the copied source), with its errors among its output; it must succeed, or fail where that is expected."""
+    """Run a command there (`ldebm` is the copied source), with its errors among its output.
+
+    It must succeed, or fail where that is expected.
+    """
 
     def run(line: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         program, *arguments = line.split()

@@ -1,4 +1,7 @@
-"""The whole chain through Snakemake and DVC. One project serves all tests, which follow one another as a user's day does."""
+"""The whole chain through Snakemake and DVC.
+
+One project serves all tests, which follow one another as a user's day does.
+"""
 
 import csv
 import json

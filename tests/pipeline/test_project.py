@@ -167,7 +167,7 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
     folder: Path, file: str, stale: set[str]
 ) -> None:
     """Of the row's, sampling and the rest come with it; the table follows from new outputs."""
-    raw = shipped_parameters()
+    raw = one_model()
     raw["models"]["own"] = {**raw["models"]["vae"], "row": "my_rows.py:Own"}
     raw["metrics"] = ["my_metrics.py:Own"]
     raw["data"]["corpus"] = {split: f"{split}.txt" for split in ("train", "valid", "test")}

@@ -28,7 +28,7 @@ evaluation: {likelihood_samples: 6, likelihood_chunk: 3}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, 1, {"train": 120, "valid": 10, "test": 10})
     (folder / "overlay.yaml").write_text(OVERLAY)
@@ -82,7 +82,7 @@ def named_in_order(script):
     return re.findall(r"--rowsROWSof([a-z0-9_,]+);default:all", text)[0].split(",")
 
 
-def test_every_row_of_the_speed_table_is_measured(corpus):
+def test_every_row_of_the_speed_table_is_measured(corpus) -> None:
     small = [
         "--sentences",
         "2",
@@ -118,7 +118,7 @@ def test_every_row_of_the_speed_table_is_measured(corpus):
     )
 
 
-def test_a_row_is_measured_in_a_process_of_its_own(corpus):
+def test_a_row_is_measured_in_a_process_of_its_own(corpus) -> None:
     (_, *lines), figures = run(
         "speed.py", corpus, "--rows", "di_vae", "--product", "64", "--precision", "bfloat16",
         "--no-reference",
@@ -128,7 +128,7 @@ def test_a_row_is_measured_in_a_process_of_its_own(corpus):
     assert "reference" not in figures["bfloat16"]["di_vae"]
 
 
-def test_the_plain_reference_computes_the_same(monkeypatch, small_rows):
+def test_the_plain_reference_computes_the_same(monkeypatch: pytest.MonkeyPatch, small_rows) -> None:
     """Costs, samples and, for one sentence, whose padding is none, the encoder's state."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     plain = importlib.import_module("reference").plain
@@ -158,7 +158,7 @@ def test_the_plain_reference_computes_the_same(monkeypatch, small_rows):
     torch.testing.assert_close(*forces)
 
 
-def test_the_profile_names_every_part_of_a_step(corpus):
+def test_the_profile_names_every_part_of_a_step(corpus) -> None:
     lines, figures = run("speed.py", corpus, "--profile", "--product", "64", "--one-process")
     parts = {
         "encoder",
@@ -177,7 +177,7 @@ def test_the_profile_names_every_part_of_a_step(corpus):
         ) == pytest.approx(measured["step"]["seconds"])
 
 
-def test_every_row_of_the_scaling_tables_is_measured(corpus):
+def test_every_row_of_the_scaling_tables_is_measured(corpus) -> None:
     small = [
         "--sizes",
         "1,2",

@@ -27,7 +27,7 @@ TOKENS = [[BOS, 5, 6, 7, EOS, PAD], [BOS, 8, 9, 10, 11, EOS], [BOS, 12, EOS, PAD
 
 
 @pytest.fixture(params=list(ROWS))
-def pair(request, small_rows):
+def pair(request: pytest.FixtureRequest, small_rows):
     """The same model on both devices, and a batch on each."""
     models = []
     for _ in range(2):
@@ -38,7 +38,7 @@ def pair(request, small_rows):
     return models[0], models[1].cuda(), *batches
 
 
-def test_validation_loss(pair):
+def test_validation_loss(pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     torch.testing.assert_close(
         on_gpu.validation_loss(moved, 1).cpu(),
@@ -48,7 +48,7 @@ def test_validation_loss(pair):
     )
 
 
-def test_likelihoods(pair):
+def test_likelihoods(pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     for estimate in estimators(on_cpu).values():
         one, other = (Batch(b.tokens[:1], b.lengths[:1], b.indices[:1]) for b in (batch, moved))
@@ -59,12 +59,12 @@ def test_likelihoods(pair):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_reconstructions(pair):
+def test_reconstructions(pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     assert torch.equal(on_gpu.reconstruct(moved, 10).cpu(), on_cpu.reconstruct(batch, 10))
 
 
-def test_a_training_step_and_samples(pair):
+def test_a_training_step_and_samples(pair) -> None:
     _, model, _, batch = pair
     generator = torch.Generator("cuda").manual_seed(1)
     labels = torch.zeros(3, dtype=torch.long, device="cuda")
@@ -115,7 +115,9 @@ def test_a_step_does_not_wait_for_the_device(small_rows) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_generators_states_of_another_device_are_replaced(capsys) -> None:
+def test_generators_states_of_another_device_are_replaced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for old, new in (("cpu", "cuda"), ("cuda", "cpu")):
         stored = torch.Generator(old).manual_seed(1).get_state()
         generators = [torch.Generator(new).manual_seed(1) for _ in range(2)]

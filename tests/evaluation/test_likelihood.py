@@ -15,7 +15,7 @@ from ldebm.models.priors import StandardNormal
 from ldebm.models.symbol_vector import self_normalised
 
 
-def test_self_normalised_likelihood(golden, close):
+def test_self_normalised_likelihood(golden, close) -> None:
     case = golden["svebm"]["paper_likelihood"]
     close(
         self_normalised(torch.tensor(case["log_D"]), torch.tensor(case["nll"])),
@@ -23,7 +23,7 @@ def test_self_normalised_likelihood(golden, close):
     )
 
 
-def test_published_log_prior(golden, golden_net, close):
+def test_published_log_prior(golden, golden_net, close) -> None:
     case = golden["ldebm_paper_log_prior"]
     schedule = NoiseSchedule(golden["energy_net"]["steps"])
     levels = (torch.tensor(case[key]) for key in ("z0", "z_direct", "z_step"))
@@ -62,7 +62,9 @@ BATCH = Batch(torch.zeros(1, 2, dtype=torch.long), torch.ones(1, dtype=torch.lon
 
 
 @pytest.mark.parametrize("at_once", [500, 64])
-def test_importance_sampling_is_exact_under_the_exact_posterior(at_once, generator, monkeypatch):
+def test_importance_sampling_is_exact_under_the_exact_posterior(
+    at_once: int, generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(likelihood, "AT_ONCE", at_once)
     model = LinearGaussian(w=1.5, s=0.5, x=0.8)
     assert importance_sampled(model, BATCH, 500, 500, generator).item() == pytest.approx(
@@ -70,20 +72,20 @@ def test_importance_sampling_is_exact_under_the_exact_posterior(at_once, generat
     )
 
 
-def test_importance_sampling_converges_under_a_wrong_posterior(generator):
+def test_importance_sampling_converges_under_a_wrong_posterior(generator) -> None:
     model = LinearGaussian(w=1.5, s=0.5, x=0.8, shift=0.3)
     assert importance_sampled(model, BATCH, 200_000, 50_000, generator).item() == pytest.approx(
         model.log_likelihood, abs=0.02
     )
 
 
-def test_it_is_a_lower_bound_in_expectation(generator):
+def test_it_is_a_lower_bound_in_expectation(generator) -> None:
     model = LinearGaussian(w=1.5, s=0.5, x=0.8, shift=0.6)
     estimates = [importance_sampled(model, BATCH, 3, 3, generator).item() for _ in range(2000)]
     assert np.mean(estimates) < model.log_likelihood - 0.1
 
 
-def test_no_underflow(generator):
+def test_no_underflow(generator) -> None:
     """log p(x) near -20,000, far below what float32 can exponentiate."""
     model = LinearGaussian(w=1.0, s=0.01, x=200.0)
     assert model.log_likelihood < -19_000

@@ -26,7 +26,9 @@ def gradients(nll, inputs):
 
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("rows", [4096, 16])
-def test_value_and_gradients_are_those_of_the_plain_composition(inputs, biased, rows, monkeypatch):
+def test_value_and_gradients_are_those_of_the_plain_composition(
+    inputs, biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cross_entropy, "KEPT", rows)
     monkeypatch.setattr(cross_entropy, "AT_ONCE", rows)
     inputs = inputs if biased else (inputs[0], inputs[1], None, *inputs[3:])
@@ -42,7 +44,7 @@ def test_value_and_gradients_are_those_of_the_plain_composition(inputs, biased, 
         torch.testing.assert_close(one, other)
 
 
-def test_bfloat16_stays_near(inputs):
+def test_bfloat16_stays_near(inputs) -> None:
     states, weight, bias, targets, _ = inputs
     expected = functional.cross_entropy(
         functional.linear(states, weight, bias), targets, reduction="none"
@@ -57,7 +59,9 @@ def test_bfloat16_stays_near(inputs):
 
 @pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("bound", [4096, 16])
-def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bound, monkeypatch):
+def test_an_unlikely_target_costs_what_it_should(
+    denormals, precision, error: float, bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Logits 0, 1, …, 1, -x and a target at -x.
 
     Any cost from 0 to 400 nats, in value and in gradient, is that of float64.
@@ -89,7 +93,7 @@ def test_an_unlikely_target_costs_what_it_should(denormals, precision, error, bo
     torch.testing.assert_close(found.double(), wanted, atol=error, rtol=0)
 
 
-def test_a_hopeless_target_costs_what_it_should():
+def test_a_hopeless_target_costs_what_it_should() -> None:
     """Logits 0, 0 and -500: the probability underflows, its logarithm must not."""
     nll = linear_cross_entropy(
         torch.tensor([[1.0]]), torch.tensor([[0.0], [0.0], [-500.0]]), None, torch.tensor([2])

@@ -8,7 +8,7 @@ from ldebm.models.energy import SymbolEnergy
 from ldebm.models.latent_diffusion import LatentDiffusionPrior
 
 
-def test_schedule_is_the_published_one(golden, close):
+def test_schedule_is_the_published_one(golden, close) -> None:
     for case in golden["noise_schedule"]:
         schedule = NoiseSchedule(case["T"])
         for name, key in {
@@ -21,7 +21,7 @@ def test_schedule_is_the_published_one(golden, close):
             close(getattr(schedule, name), case[key])
 
 
-def test_reverse_chain(golden, golden_net, close):
+def test_reverse_chain(golden, golden_net, close) -> None:
     case = golden["langevin_conditional"]
     z = reverse_chain(
         golden_net,
@@ -34,7 +34,7 @@ def test_reverse_chain(golden, golden_net, close):
     close(z, case["z"])
 
 
-def test_generation(golden, golden_net, close):
+def test_generation(golden, golden_net, close) -> None:
     case = golden["ldebm_generation"]
     noise, state = torch.tensor(case["noise"]), torch.tensor(case["z_T"])
     levels, steps, _, dim = noise.shape
@@ -45,7 +45,7 @@ def test_generation(golden, golden_net, close):
     close(state, case["z_0"])
 
 
-def test_steps_compose_to_the_direct_diffusion(generator):
+def test_steps_compose_to_the_direct_diffusion(generator) -> None:
     """z_2 drawn step by step has the mean ā_2 z and the standard deviation σ̄_2."""
     schedule, count = NoiseSchedule(6), 200_000
     z = torch.full((count, 1), 1.5)
@@ -71,7 +71,7 @@ class QuadraticEnergy(SymbolEnergy):
 
 
 @pytest.mark.parametrize("t", [1, 5])
-def test_reverse_chain_has_the_moments_of_its_gaussian_target(t, generator):
+def test_reverse_chain_has_the_moments_of_its_gaussian_target(t: int, generator) -> None:
     """With F = -½ c ‖z̃‖² the precision is c/b² + 1/σ² and the mean [t<T-1] z_{t+1}/σ² over it.
 
     Step_size and c put c/b² near 1/σ².

@@ -13,19 +13,19 @@ from ldebm.models.energy import (
 PARTS = ("latent_in", "time_in", "join", "blocks", "out")
 
 
-def test_time_table_is_the_published_one(golden, close):
+def test_time_table_is_the_published_one(golden, close) -> None:
     table = golden["energy_net"]["weights"]["time_table"]
     close(time_table(len(table), len(table[0])), table)
 
 
-def test_time_conditioned_logits(golden, golden_net, close):
+def test_time_conditioned_logits(golden, golden_net, close) -> None:
     case = golden["energy_net"]
     logits = golden_net.logits(torch.tensor(case["z"]), torch.tensor(case["t"]))
     close(logits, case["logits"])
     close(free_energy(logits), case["F"])
 
 
-def test_symbol_vector_energy(golden, close):
+def test_symbol_vector_energy(golden, close) -> None:
     case = golden["svebm"]
     weights = SymbolVectorWeights(
         [(torch.tensor(layer["weight"]), torch.tensor(layer["bias"])) for layer in case["weights"]]
@@ -43,7 +43,7 @@ def double(net):
 @pytest.mark.parametrize(
     "gradient_at", [SymbolEnergy.gradient_at, TimeConditionedWeights.gradient_at]
 )
-def test_energy_gradient_is_the_finite_difference(golden, golden_net, gradient_at):
+def test_energy_gradient_is_the_finite_difference(golden, golden_net, gradient_at) -> None:
     z, t = (
         torch.tensor(golden["energy_net"]["z"], dtype=torch.float64),
         torch.tensor(golden["energy_net"]["t"]),
@@ -78,12 +78,12 @@ def _largest_singular_values(net):
     )
 
 
-def test_settled_weights_have_unit_spectral_norm(net):
+def test_settled_weights_have_unit_spectral_norm(net) -> None:
     values = _largest_singular_values(net.eval())
     torch.testing.assert_close(values, torch.ones_like(values), rtol=0.03, atol=0)
 
 
-def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net):
+def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net) -> None:
     net.eval()
     before = net.weights().out[0][0].clone()
     assert torch.equal(net.weights().out[0][0], before)
@@ -94,7 +94,7 @@ def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net):
     assert not torch.equal(net.weights().out[0][0], first)
 
 
-def test_gradient_flows_through_sigma(net):
+def test_gradient_flows_through_sigma(net) -> None:
     """The normalised weight does not change with the scale of the original, so the gradient is
     orthogonal to it.
     """
@@ -106,7 +106,7 @@ def test_gradient_flows_through_sigma(net):
     assert abs(inner) < 1e-4 * original.grad.norm() * original.norm()
 
 
-def test_detached_weights_carry_no_gradient(net):
+def test_detached_weights_carry_no_gradient(net) -> None:
     z = torch.randn(4, 6, requires_grad=True)
     free_energy(net.weights().detach().logits(z, torch.tensor([0, 1, 2, 5]))).sum().backward()
     assert z.grad.abs().sum() > 0

@@ -4,7 +4,7 @@ import torch
 from ldebm.models.langevin import gaussian_noise, langevin
 
 
-def test_stationary_moments_on_a_gaussian(generator):
+def test_stationary_moments_on_a_gaussian(generator) -> None:
     """On N(μ, σ²) the discretised chain is an AR(1) process whose stationary variance is known
     exactly.
     """
@@ -20,7 +20,7 @@ def test_stationary_moments_on_a_gaussian(generator):
     assert z.var().item() == pytest.approx(step**2 / (1 - contraction**2), rel=0.03)
 
 
-def test_two_steps_by_hand():
+def test_two_steps_by_hand() -> None:
     """z = 1, log p = -½ z², s = 0.5.
 
     1 - 0.125 + 0.5·2 = 1.875, then 1.875·0.875 - 0.5 = 1.140625.
@@ -29,7 +29,7 @@ def test_two_steps_by_hand():
     assert z.item() == pytest.approx(1.140625)
 
 
-def test_the_symbol_vector_chain(golden, close):
+def test_the_symbol_vector_chain(golden, close) -> None:
     from ldebm.models.energy import SymbolVectorWeights
 
     case = golden["svebm"]

@@ -133,7 +133,7 @@ ENERGY = ("SVEBM", "SVEBM-IB", "LDEBM w/o GC", "LDEBM")
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ENERGY])
-def test_the_objective_of_rows_without_an_energy(name, built, batch):
+def test_the_objective_of_rows_without_an_energy(name, built, batch) -> None:
     model, seeded = built(name), torch.Generator
     loss = model.loss(batch, STEP, STEPS, seeded().manual_seed(5))
     weight = 1 / (1 + math.exp(-0.0025 * (STEP - 2500)))
@@ -142,7 +142,9 @@ def test_the_objective_of_rows_without_an_energy(name, built, batch):
 
 
 @pytest.mark.parametrize("name", ["VAE", "SVEBM", "LDEBM w/o GC", "LDEBM"])
-def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(name, built, batch):
+def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(
+    name: str, built, batch
+) -> None:
     """Mean and log-variance from a GRU that reads one sentence at a time, both ways."""
     model = built(name)
     q, encoder, head = model.encode(batch), model.encoder, model.posterior
@@ -170,7 +172,7 @@ def free_energy_gradient(f, z):
 
 @pytest.mark.parametrize("name", ["SVEBM", "SVEBM-IB"])
 @pytest.mark.parametrize("step", [100, 999])
-def test_the_objective_of_svebm(name, step, built, batch):
+def test_the_objective_of_svebm(name: str, step: int, built, batch) -> None:
     """Step 999 of 10,000 is at full weight, 0.5.
 
     At step 100 the weight is 0, and the loss R alone.
@@ -217,7 +219,7 @@ def noise_levels():
 
 
 @pytest.mark.parametrize("name", ["LDEBM w/o GC", "LDEBM"])
-def test_the_objective_of_ldebm(name, built, batch):
+def test_the_objective_of_ldebm(name: str, built, batch) -> None:
     """All four parts from one draw of levels and noise, chains started at z_{t+1}."""
     model = built(name)
     with torch.no_grad():  # a small energy would hide a wrong sign
@@ -269,7 +271,7 @@ def test_the_objective_of_ldebm(name, built, batch):
         torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-3, atol=1e-5)
 
 
-def test_a_new_ldebm_has_settled_weights(built):
+def test_a_new_ldebm_has_settled_weights(built) -> None:
     """The largest singular value of every weight as it is used is 1, from the first step on."""
     weights = built("LDEBM").eval().prior.network.weights()
     parts = (weights.latent_in, weights.time_in, weights.join, weights.blocks, weights.out)
@@ -284,7 +286,7 @@ def _gradients(model, total):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_validation_is_the_negative_elbo(name, built, batch):
+def test_validation_is_the_negative_elbo(name, built, batch) -> None:
     """One draw from each sentence's own generator, the mode of codes, and the true KL where there
     is one.
     """
@@ -324,7 +326,7 @@ def _own_noise(seed, index, width):
 
 
 @pytest.mark.parametrize("name", ["VAE", "LDEBM"])
-def test_dropout_falls_on_words_and_on_outputs(name, small_rows, batch):
+def test_dropout_falls_on_words_and_on_outputs(name: str, small_rows, batch) -> None:
     """With a dropout of 1 nothing of the words and nothing of the states is left."""
     torch.manual_seed(3)
     size = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=1.0)
@@ -341,7 +343,7 @@ def test_dropout_falls_on_words_and_on_outputs(name, small_rows, batch):
     assert not seen[0].any()
 
 
-def test_terms_share_one_draw(built, batch, monkeypatch):
+def test_terms_share_one_draw(built, batch, monkeypatch: pytest.MonkeyPatch) -> None:
     """The energy-based prior draws once a step, however many terms read from the draw."""
     model, calls = built("LDEBM"), []
     draw = model.prior.draw
@@ -353,7 +355,7 @@ def test_terms_share_one_draw(built, batch, monkeypatch):
     assert calls[0][1] is generator
 
 
-def test_a_tied_output_layer_learns_through_both_uses(built, batch):
+def test_a_tied_output_layer_learns_through_both_uses(built, batch) -> None:
     """A word that is only ever a wrong answer gets its gradient from the output layer."""
     model = built("GM-VAE")
     model.loss(batch, STEP, STEPS, torch.Generator().manual_seed(5)).total.backward()
@@ -361,7 +363,9 @@ def test_a_tied_output_layer_learns_through_both_uses(built, batch):
     assert unused.abs().sum() > 0
 
 
-def test_samples_come_from_the_prior_and_rnn_lm_draws_its_words(built, monkeypatch):
+def test_samples_come_from_the_prior_and_rnn_lm_draws_its_words(
+    built, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, generator = built("VAE").eval(), torch.Generator().manual_seed(2)
     z = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(2))[0]
     assert torch.equal(model.sample(6, 9, generator), model.decoder.decode(z, 9))
@@ -372,7 +376,7 @@ def test_samples_come_from_the_prior_and_rnn_lm_draws_its_words(built, monkeypat
     assert drawn[0][2] is generator
 
 
-def test_chains_read_the_generator_they_are_given(built):
+def test_chains_read_the_generator_they_are_given(built) -> None:
     """Two seeds, two samples; one seed, one sample, whatever the global state."""
     for name in ENERGY:
         prior: Prior = built(name).eval().prior

@@ -9,7 +9,7 @@ def rng():
     return np.random.default_rng(1)
 
 
-def test_shuffled_takes_each_sentence_once(rng):
+def test_shuffled_takes_each_sentence_once(rng) -> None:
     plan = shuffled(100, rng, lambda: pytest.fail("no modes are needed"))
     assert sorted(plan.order) == list(range(100))
     assert plan.labels is None
@@ -28,19 +28,19 @@ def directions(rng, count=60, clusters=4):
     return points @ rng.normal(size=(3, 8)), label
 
 
-def test_clusters_are_directions_not_distances(rng):
+def test_clusters_are_directions_not_distances(rng) -> None:
     points, label = directions(rng)
     found = cluster(points, 4, 3, 20, seed=3)
     pairs = set(zip(label.tolist(), found.tolist(), strict=True))
     assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs}) == 4
 
 
-def test_clustering_is_deterministic_from_its_seed(rng):
+def test_clustering_is_deterministic_from_its_seed(rng) -> None:
     points = rng.normal(size=(500, 10))
     assert (cluster(points, 20, 3, 20, seed=1) == cluster(points, 20, 3, 20, seed=1)).all()
 
 
-def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(rng):
+def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(rng) -> None:
     assignment = np.repeat([0, 1, 5], [80, 15, 5])  # N = 100, k = 3, quota 34
     order = balanced_order(assignment, rng)
     assert len(order) == 100
@@ -51,7 +51,7 @@ def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(rng):
     assert len(set(from_large)) == len(from_large)
 
 
-def test_plan_labels_belong_to_their_sentences(rng):
+def test_plan_labels_belong_to_their_sentences(rng) -> None:
     points, _ = directions(rng)
     plan = geometric_clusters(4, 3, 20)(len(points), rng, lambda: points)
     assignment = cluster(points, 4, 3, 20, 0)
@@ -62,7 +62,7 @@ def test_plan_labels_belong_to_their_sentences(rng):
     assert (turned.labels == assignment[turned.order]).all()
 
 
-def test_buckets_hold_similar_lengths_and_lose_nothing(rng):
+def test_buckets_hold_similar_lengths_and_lose_nothing(rng) -> None:
     lengths = rng.integers(1, 39, 1005)
     places = bucketed(lengths, 10, 20, rng)
     assert sorted(places) == list(range(1005))
@@ -73,11 +73,11 @@ def test_buckets_hold_similar_lengths_and_lose_nothing(rng):
     assert (np.diff(first) < 0).any()  # batches are shuffled, not sorted
 
 
-def test_a_bucket_of_one_batch_changes_nothing(rng):
+def test_a_bucket_of_one_batch_changes_nothing(rng) -> None:
     assert list(bucketed(rng.integers(1, 9, 7), 2, 1, rng)) == list(range(7))
 
 
-def test_k_means_starts_from_one_random_choice_of_points(rng):
+def test_k_means_starts_from_one_random_choice_of_points(rng) -> None:
     """Lloyd's algorithm written out, from points drawn as scikit-learn's `init="random"` draws
     them.
     """

@@ -6,13 +6,13 @@ import torch
 from ldebm.models.posteriors import Categorical, Gaussian, Joint, Point, entropy, mutual_information
 
 
-def test_gaussian_kl(golden, close):
+def test_gaussian_kl(golden, close) -> None:
     case = golden["gaussian_kl"]
     q = Gaussian(torch.tensor(case["mean"]), torch.tensor(case["logvar"]))
     close(q.kl_standard().sum(-1).mean(), case["kl"])
 
 
-def test_gaussian_samples_have_its_moments_and_its_density(generator):
+def test_gaussian_samples_have_its_moments_and_its_density(generator) -> None:
     q = Gaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, math.log(0.25)]]))
     z = q.rsample(100_000, generator)
     torch.testing.assert_close(z.mean((0, 1)), torch.tensor([1.0, -2.0]), atol=0.02, rtol=0)
@@ -26,13 +26,15 @@ def code():
     return Categorical(torch.tensor([[[0.0, 1.0, -1.0], [2.0, 0.0, 0.0]]]))
 
 
-def test_categorical_samples_have_its_frequencies(code, generator):
+def test_categorical_samples_have_its_frequencies(code, generator) -> None:
     z = code.sample(50_000, generator)
     assert set(z.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(z.mean((0, 1)), code.probs.flatten(), atol=0.01, rtol=0)
 
 
-def test_relaxed_samples_lie_on_the_simplex_and_choose_with_its_frequencies(code, generator):
+def test_relaxed_samples_lie_on_the_simplex_and_choose_with_its_frequencies(
+    code, generator
+) -> None:
     """The largest entry of a Gumbel-softmax sample is an exact categorical draw (Gumbel-max)."""
     z = code.rsample(50_000, generator).unflatten(-1, (2, 3))
     torch.testing.assert_close(z.sum(-1), torch.ones(z.shape[:-1]))
@@ -40,13 +42,13 @@ def test_relaxed_samples_lie_on_the_simplex_and_choose_with_its_frequencies(code
     torch.testing.assert_close(chosen, code.probs[0], atol=0.01, rtol=0)
 
 
-def test_categorical_log_prob_sums_to_one_over_all_codes(code):
+def test_categorical_log_prob_sums_to_one_over_all_codes(code) -> None:
     codes = [torch.cat([torch.eye(3)[i], torch.eye(3)[j]]) for i in range(3) for j in range(3)]
     total = code.log_prob(torch.stack(codes)[:, None]).exp().sum()
     assert total.item() == pytest.approx(1)
 
 
-def test_categorical_divergences_against_sums_written_out(generator):
+def test_categorical_divergences_against_sums_written_out(generator) -> None:
     code = Categorical(torch.randn(4, 3, 5, generator=generator))
     uniform = torch.full((5,), 0.2)
     by_hand = sum(
@@ -61,7 +63,7 @@ def test_categorical_divergences_against_sums_written_out(generator):
     torch.testing.assert_close(code.aggregate_kl() + code.information(), code.kl_uniform().mean())
 
 
-def test_joint_is_the_product(code, generator):
+def test_joint_is_the_product(code, generator) -> None:
     gaussian = Gaussian(
         torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator)
     )
@@ -75,11 +77,11 @@ def test_joint_is_the_product(code, generator):
     )
 
 
-def test_a_point_has_no_density():
+def test_a_point_has_no_density() -> None:
     assert Point(torch.ones(1, 2)).log_prob(torch.ones(1, 1, 2)) is None
 
 
-def test_validation_draws_belong_to_the_sentence():
+def test_validation_draws_belong_to_the_sentence() -> None:
     mean, logvar = torch.zeros(3, 4), torch.zeros(3, 4)
     generators = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
     together = Gaussian(mean, logvar).validation_draw(generators)
@@ -87,12 +89,12 @@ def test_validation_draws_belong_to_the_sentence():
     torch.testing.assert_close(together[1:2], alone)
 
 
-def test_mutual_information(golden, close):
+def test_mutual_information(golden, close) -> None:
     case = golden["mutual_information"]
     close(mutual_information(torch.tensor(case["logits"]).softmax(-1)), case["mi"])
 
 
-def test_mutual_information_of_a_perfect_code_is_its_entropy():
+def test_mutual_information_of_a_perfect_code_is_its_entropy() -> None:
     assert mutual_information(torch.eye(4)).item() == pytest.approx(math.log(4))
     assert mutual_information(torch.full((6, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
     assert entropy(torch.tensor([0.5, 0.5, 0.0])).item() == pytest.approx(math.log(2))
@@ -102,7 +104,9 @@ def test_mutual_information_of_a_perfect_code_is_its_entropy():
     "term", [Categorical.information, Categorical.aggregate_kl, lambda q: q.kl_uniform().mean()]
 )
 @pytest.mark.parametrize("low", [-60.0, -88.0, -95.0, -100.0, -1000.0])
-def test_information_and_kl_have_a_gradient_where_probabilities_underflow(denormals, term, low):
+def test_information_and_kl_have_a_gradient_where_probabilities_underflow(
+    denormals, term, low: float
+) -> None:
     """Against float64 and log-probabilities.
 
     H = -Σ e^l l, with the gradient that calculus gives.

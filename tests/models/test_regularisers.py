@@ -12,17 +12,17 @@ def _draw(case):
     return Draw(q, q.mean, None, torch.Generator())
 
 
-def test_free_bits(golden, close):
+def test_free_bits(golden, close) -> None:
     case = golden["svebm"]["free_bits"]
     close(free_bits_kl(case["threshold"])(_draw(case)).mean(), case["svebm_kl"])
 
 
-def test_entropy_floor(golden, close):
+def test_entropy_floor(golden, close) -> None:
     case = golden["svebm"]["free_bits"]
     close(entropy_floor(case["threshold"])(_draw(case)).mean(), case["ldebm_neg_entropy"])
 
 
-def test_below_the_threshold_there_is_neither_value_nor_gradient():
+def test_below_the_threshold_there_is_neither_value_nor_gradient() -> None:
     """KL of the two dimensions: ½·9 = 4.5, and ½·0.01 = 0.005."""
     draw = _draw({"mean": [[3.0, 0.1]], "logvar": [[0.0, 0.0]]})
     term = free_bits_kl(1.0)(draw)

@@ -6,7 +6,7 @@ from ldebm.models.regularisers import Regulariser
 from ldebm.models.schedules import constant, cyclic, logistic, while_positive
 
 
-def test_logistic(golden):
+def test_logistic(golden) -> None:
     case = golden["kl_weight"]["logistic"]
     weight = logistic(case["k"], case["x0"])
     assert [weight(step, 0) for step in case["step"]] == pytest.approx(case["weight"])
@@ -29,11 +29,11 @@ def test_logistic(golden):
         (0.0025, 2500.0, 2900, math.e / (1 + math.e)),
     ],
 )
-def test_logistic_by_hand(slope, midpoint, step, weight):
+def test_logistic_by_hand(slope: float, midpoint: float, step: int, weight) -> None:
     assert logistic(slope, midpoint)(step, 0) == pytest.approx(weight, rel=1e-12, abs=0)
 
 
-def test_cyclic(golden):
+def test_cyclic(golden) -> None:
     for case in golden["kl_weight"]["cyclic"]:
         weight = cyclic(case["n_cycle"], case["stop"], case["ratio_zero"], case["ratio_increase"])
         assert [weight(step, case["n_iter"]) for step in range(case["n_iter"])] == pytest.approx(
@@ -41,11 +41,11 @@ def test_cyclic(golden):
         )
 
 
-def test_cyclic_ends_at_its_maximum():
+def test_cyclic_ends_at_its_maximum() -> None:
     assert cyclic(10, 0.5)(84_179, 84_180) == 0.5
 
 
-def test_combinations():
+def test_combinations() -> None:
     assert constant(0.3)(7, 100) == 0.3
     assert Regulariser("x", None, constant(0.5), 0.2).weight(0, 1) == pytest.approx(0.1)
     gated = while_positive(cyclic(4, 0.5))

@@ -59,7 +59,7 @@ def _lengths(tokens):
     return torch.full((len(tokens),), tokens.shape[1] - 1)
 
 
-def test_encoder_and_posterior(reference, close):
+def test_encoder_and_posterior(reference, close) -> None:
     encoder, _, posterior, case = reference
     tokens = torch.tensor(case["tokens"])
     state = encoder(tokens, _lengths(tokens))
@@ -70,7 +70,7 @@ def test_encoder_and_posterior(reference, close):
     close(q.code.logits, case["qc_logits"])
 
 
-def test_token_likelihood(reference, close):
+def test_token_likelihood(reference, close) -> None:
     _, decoder, _, case = reference
     tokens, z = torch.tensor(case["tokens"]), torch.tensor(case["q_mean"])
     expected = torch.tensor(case["token_nll"])
@@ -78,7 +78,7 @@ def test_token_likelihood(reference, close):
     close(decoder(tokens, _lengths(tokens), z), expected.sum(1))
 
 
-def test_greedy_decoding(reference):
+def test_greedy_decoding(reference) -> None:
     """The golden decoding goes on after </s> and <pad>, whose ids are not ours there.
 
     Tokens that end nothing here must agree.
@@ -97,7 +97,7 @@ def test_greedy_decoding(reference):
     assert torch.equal(torch.stack(steps, 1), greedy)
 
 
-def test_decoding_equals_rescoring_step_by_step(generator):
+def test_decoding_equals_rescoring_step_by_step(generator) -> None:
     """Greedy decoding against the teacher-forced likelihood.
 
     Each decoded token has the lowest cost of all at its place.
@@ -120,7 +120,7 @@ def test_decoding_equals_rescoring_step_by_step(generator):
                 )
 
 
-def test_decoding_stops_at_the_end_of_a_sentence():
+def test_decoding_stops_at_the_end_of_a_sentence() -> None:
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.3, tied=True).eval()
     for row in decoder.decode(torch.randn(64, 4) * 3, 12).tolist():
@@ -129,7 +129,9 @@ def test_decoding_stops_at_the_end_of_a_sentence():
 
 
 @pytest.mark.parametrize("every", [2, 3, 50])
-def test_looking_less_often_for_ended_sentences_changes_nothing(every, monkeypatch):
+def test_looking_less_often_for_ended_sentences_changes_nothing(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.3, tied=True).eval()
     z = torch.randn(64, 4) * 3
@@ -140,7 +142,7 @@ def test_looking_less_often_for_ended_sentences_changes_nothing(every, monkeypat
     assert torch.equal(decoder.decode(z, 12), expected)
 
 
-def test_a_sentences_cost_is_the_sum_of_its_tokens():
+def test_a_sentences_cost_is_the_sum_of_its_tokens() -> None:
     """Sentences of unlike lengths, added up one by one."""
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.0, tied=True)
@@ -151,7 +153,7 @@ def test_a_sentences_cost_is_the_sum_of_its_tokens():
     torch.testing.assert_close(decoder(tokens, lengths, z), torch.tensor(by_hand))
 
 
-def test_sampled_decoding_has_the_models_frequencies(generator):
+def test_sampled_decoding_has_the_models_frequencies(generator) -> None:
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(5, 6), 6, 2, 2, 0.0, tied=True).eval()
     z = torch.ones(1, 2)
@@ -166,7 +168,7 @@ SIZE = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.3)
 
 
 @pytest.fixture(params=list(ROWS))
-def row(request, small_rows):
+def row(request: pytest.FixtureRequest, small_rows):
     return small_rows[request.param]
 
 
@@ -196,7 +198,7 @@ def labelled(model):
     return Batch(batch.tokens, batch.lengths, batch.indices, labels)
 
 
-def test_results_depend_neither_on_padding_nor_on_the_batch(model):
+def test_results_depend_neither_on_padding_nor_on_the_batch(model) -> None:
     model.eval()
     together = model.validation_loss(make_batch(SENTENCES, width=20), seed=1)
     for index, sentence in enumerate(SENTENCES):
@@ -212,7 +214,7 @@ def test_results_depend_neither_on_padding_nor_on_the_batch(model):
             )
 
 
-def test_gradients_reach_all_parameters(model, generator):
+def test_gradients_reach_all_parameters(model, generator) -> None:
     model.train().loss(labelled(model), 999, 1000, generator).total.backward()
     without = [
         name
@@ -222,7 +224,7 @@ def test_gradients_reach_all_parameters(model, generator):
     assert without == []
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator):
+def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator) -> None:
     loss = model.train().loss(labelled(model), 999, 1000, generator)
     weights = {
         regulariser.name: regulariser.weight(999, 1000) for regulariser in model.regularisers
@@ -233,7 +235,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator):
     torch.testing.assert_close(loss.total.detach(), total)
 
 
-def test_groups_are_those_the_row_names(row, model):
+def test_groups_are_those_the_row_names(row, model) -> None:
     groups = model.parameter_groups()
     assert tuple(groups) == row.optimised
     assert {id(p) for group in groups.values() for p in group} == {
@@ -241,7 +243,7 @@ def test_groups_are_those_the_row_names(row, model):
     }
 
 
-def test_sampling(model, generator):
+def test_sampling(model, generator) -> None:
     sentences = model.eval().sample(6, 10, generator)
     assert sentences.shape == (6, 10)
     assert sentences.max() < SIZE.vocabulary

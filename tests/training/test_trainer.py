@@ -41,7 +41,7 @@ TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("corpus")
     raw = params.merge(
         shipped_parameters(),
@@ -52,7 +52,7 @@ def small(tmp_path_factory):
     return params.validate(raw, "params.yaml"), folder / "tokens"
 
 
-def run(small, key, tmp_path, name):
+def run(small, key, tmp_path: Path, name):
     settings, tokens = small
     work, out = tmp_path / name / "work", tmp_path / name / "out"
     work.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,9 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("key", ["vae", "ldebm"])
-def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(small, key, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
+    small, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trainer_module, "LOG_EVERY", 4)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     whole = run(small, key, tmp_path, "whole")
@@ -96,8 +98,12 @@ def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(small, key, tmp
 
 @pytest.mark.parametrize("damaged", ["checkpoint.safetensors", "best.safetensors"])
 def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
-    small, tmp_path, monkeypatch, capsys, damaged
-):
+    small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damaged: str,
+) -> None:
     whole = run(small, "vae", tmp_path, "whole")
     step = Trainer._step
 
@@ -119,7 +125,9 @@ def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
     assert f"{path}: damaged, set aside as {damaged}.damaged" in capsys.readouterr().err
 
 
-def test_weights_that_were_damaged_after_the_last_step_are_no_result(small, tmp_path, monkeypatch):
+def test_weights_that_were_damaged_after_the_last_step_are_no_result(
+    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def damage(self: Trainer) -> None:
         path = self.best_path
         path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -135,7 +143,9 @@ def test_weights_that_were_damaged_after_the_last_step_are_no_result(small, tmp_
     assert not (tmp_path / "run/out/model.safetensors").exists()
 
 
-def test_a_run_goes_on_from_another_kind_of_device(small, tmp_path, monkeypatch, capsys):
+def test_a_run_goes_on_from_another_kind_of_device(
+    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its generator's state, 16 bytes on CUDA, is of no use; weights, optimiser and steps go on."""
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     whole = run(small, "vae", tmp_path, "whole")
@@ -162,7 +172,7 @@ def _until(trainer: Trainer, last: int, step) -> None:
     step(trainer)
 
 
-def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path):
+def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path: Path) -> None:
     assert run(small, "svebm", tmp_path, "one") == run(small, "svebm", tmp_path, "two")
     settings = small[0]
     torch.manual_seed(1)
@@ -171,7 +181,7 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path
     assert not torch.equal(first, build_model(settings, "svebm", 50).decoder.embedding.weight)
 
 
-def test_what_a_run_leaves(small, tmp_path):
+def test_what_a_run_leaves(small, tmp_path: Path) -> None:
     settings, tokens = small
     _, history = run(small, "dgm_vae", tmp_path, "run")
     record = json.loads((tmp_path / "run/out/run.json").read_text())
@@ -195,7 +205,7 @@ def test_what_a_run_leaves(small, tmp_path):
     assert posterior_modes(context, model, context.corpus.test).shape == (40, 6)
 
 
-def test_the_folder_stands_alone(small, tmp_path, monkeypatch):
+def test_the_folder_stands_alone(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(small, "dgm_vae", tmp_path, "run")
     settings, tokens = small
     context = Context.open(settings, "dgm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
@@ -212,8 +222,8 @@ def test_the_folder_stands_alone(small, tmp_path, monkeypatch):
 
 
 def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(
-    small, tmp_path, monkeypatch
-):
+    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, tokens = small
     monkeypatch.setattr(devices, "processor_flags", set)
     asked = settings.model_copy(
@@ -225,7 +235,7 @@ def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_sa
     )
 
 
-def test_posterior_modes_come_in_the_order_of_the_split(small):
+def test_posterior_modes_come_in_the_order_of_the_split(small) -> None:
     settings, tokens = small
     context = Context.open(settings, "vae", 1, tokens, NoTracker(), Path(), Path())
     corpus, model = context.corpus, build.build(context).eval()
@@ -268,15 +278,23 @@ def breaking(monkeypatch: pytest.MonkeyPatch, at: int, gradient: bool = False) -
     ],
 )
 def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
-    small, tmp_path, monkeypatch, at, gradient, term, noticed
-):
+    small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+    gradient: bool,
+    term: str,
+    noticed: int,
+) -> None:
     done = breaking(monkeypatch, at, gradient)
     with pytest.raises(UserError, match=rf"^vae seed 1: .*diverged at {term}.*vae.*learning_rate"):
         run(small, "vae", tmp_path, "run")
     assert done[-1] == noticed
 
 
-def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(small, tmp_path, monkeypatch):
+def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(
+    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each validation's figure; the last is that of the kept weights with the run's own seed."""
     weights, history = run(small, "svebm", tmp_path, "with")
     figures = [float(row["valid_prior_fit"]) for row in history if row["valid_prior_fit"]]

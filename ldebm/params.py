@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from ldebm import metrics, rows
 from ldebm.config import Block, Params, RowConfig
+from ldebm.data.files import REAL
 from ldebm.errors import UserError
 
 # Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
 CHOICES = ("corpus", "training")
-RESERVED = ("real", "test_set")
+RESERVED = (REAL, "test_set")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from ldebm.errors import UserError
 
+REAL = "real"  # a model whose samples are the training text itself; it has nothing to train
+
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
@@ -56,3 +58,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def read_sentences(path: Path) -> Iterator[list[str]]:
     """The words of each line that is not blank; streams. Raises UserError as `read_lines` does."""
     return (words for _, words in read_lines(path) if words)
+
+
+def run_folder(root: Path, kind: str, model: str, seed: int | None) -> Path:
+    """Where a verb leaves what it made for a model and a seed."""
+    return root / kind / model / f"seed{seed}"

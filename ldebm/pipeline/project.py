@@ -15,6 +15,7 @@ from typing import Any
 from ldebm import params as parameters
 from ldebm.config import Evaluation, Params, RowConfig, TextFiles
 from ldebm.data import SPLITS, download
+from ldebm.data.files import REAL, run_folder
 from ldebm.errors import UserError
 from ldebm.outside import is_outside, load_object
 from ldebm.pipeline import sources, steps
@@ -23,7 +24,6 @@ from ldebm.pipeline.steps import Input, Step
 from ldebm.runtime import device as devices
 from ldebm.runtime.tracking import NoTracker, Tracker, open_tracker
 
-REAL = "real"  # a model whose samples are the training text itself; it has nothing to train
 KINDS = {
     "train": "models",
     "sample": "samples",
@@ -65,7 +65,7 @@ class Project:
 
     def folder(self, kind: str, key: str, seed: int | None) -> Path:
         """The output folder of a verb on a model; `kind` is one of KINDS."""
-        return self.root / kind / key / f"seed{seed}"
+        return run_folder(self.root, kind, key, seed)
 
     def plan(self) -> list[Step]:
         """Write the plan file of every step, and what DVC is to watch; return the stale steps."""

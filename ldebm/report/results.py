@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ldebm import metrics
 from ldebm.config import Params
 from ldebm.data.corpus import Corpus, Split, subset
+from ldebm.data.files import REAL, run_folder
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
 
@@ -142,11 +143,6 @@ def published_table() -> dict[str, Scores]:
     }
 
 
-def run_folder(root: Path, kind: str, model: str, seed: int) -> Path:
-    """Where a verb leaves what it made for a model and a seed."""
-    return root / kind / model / f"seed{seed}"
-
-
 def _labels(params: Params) -> dict[str, str]:
     """A label a model, in the published order, then that of params.yaml; unique by the key."""
     order = {row: place for place, row in enumerate(published_table())}
@@ -230,8 +226,8 @@ def _test_set(params: Params, root: Path, corpus: Corpus, shown: Sequence[Metric
     """What the metrics say of the test set itself, of a judge of real text, and of the source."""
     texts = Texts.of_test_set(corpus, params.sentence_model.max_tokens)
     values = [(one.key, one.of_test_set(texts)) for one in shown]
-    path = run_folder(root, "judgements", "real", 1) / "scores.json"
-    values += [("rppl_real_text", _finite(_read_json(path, "judge", "real", 1)).get("rppl"))]
+    path = run_folder(root, "judgements", REAL, 1) / "scores.json"
+    values += [("rppl_real_text", _finite(_read_json(path, "judge", REAL, 1)).get("rppl"))]
     values += [("nll", _source_nll(params, root, corpus.test))]
     return {name: value for name, value in values if value is not None}
 

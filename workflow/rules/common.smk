@@ -7,9 +7,10 @@ from shlex import quote
 
 SOURCE = Path(workflow.basedir)  # this copy of the source, whatever else is installed
 sys.path.insert(0, str(SOURCE))
+from ldebm.data.files import REAL
 from ldebm.errors import UserError
 from ldebm.pipeline import announce
-from ldebm.pipeline.project import KINDS, REAL, Project
+from ldebm.pipeline.project import KINDS, Project
 from ldebm.runtime import device
 
 KEYS = ("params", "overlay", "root", "results", "threads")

@@ -219,3 +219,25 @@ def test_a_row_without_a_prior_has_no_likelihood(context: Context, tmp_path: Pat
     likelihood(here, tmp_path)
     scores = json.loads((here.out / "scores.json").read_text())
     assert not any(name.startswith("nll") for name in scores)
+
+
+def test_every_value_stands_beside_its_sentence(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are compared sentence by sentence, so the order of the draw must be that of the file."""
+
+    def numbered(model: Any, split: Any, chosen: np.ndarray, *rest: Any) -> nll.Estimates:
+        drawn.extend(chosen.tolist())
+        values = {number: float(number) for number in sorted(chosen.tolist())}
+        return nll.Estimates(values, values, {})
+
+    drawn: list[int] = []
+    monkeypatch.setattr(nll, "estimate", numbered)
+    checkpoint.save(
+        tmp_path / "model.safetensors", checkpoint.model_tensors(build.build(context)), {}
+    )
+    likelihood(context, tmp_path)
+    with (context.out / "sentences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["nll"]) for row in rows] == [float(row["sentence"]) for row in rows] == drawn
+    assert drawn != sorted(drawn)

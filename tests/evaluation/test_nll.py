@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -241,3 +242,23 @@ def test_every_value_stands_beside_its_sentence(
         rows = list(csv.DictReader(file))
     assert [float(row["nll"]) for row in rows] == [float(row["sentence"]) for row in rows] == drawn
     assert drawn != sorted(drawn)
+
+
+def test_the_gap_is_between_a_harmonic_and_an_arithmetic_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two chains: ŵ = 1, 3 forwards, mean 2; ŵ = 2, 6 backwards, harmonic mean 3."""
+
+    class Recorded:
+        settings = AnnealedSettings(sentences=1, chains=2, temperatures=8, simulated=1)
+        model = None
+
+        def generator(self, name: str) -> None:
+            return None
+
+        def run(self, name: str, *rest: Any, **more: Any) -> Any:
+            weights = {"simulated": [1.0, 3.0], "backwards": [2.0, 6.0]}[name]
+            return SimpleNamespace(log_w=torch.tensor(weights).log())
+
+    monkeypatch.setattr(nll, "simulate", lambda *rest: ([], []))
+    assert nll._gap(Recorded(), torch.ones(1), 8)["gap"] == pytest.approx(math.log(3 / 2))

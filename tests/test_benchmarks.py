@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from ldebm.config import RowConfig
 from ldebm.data.grammar import write_corpus
 from ldebm.models.networks import SentenceSize
 
@@ -28,14 +30,14 @@ evaluation: {likelihood_samples: 6, likelihood_chunk: 3}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory):
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, 1, {"train": 120, "valid": 10, "test": 10})
     (folder / "overlay.yaml").write_text(OVERLAY)
     return folder
 
 
-def run(script, corpus, *options):
+def run(script: str, corpus: Path, *options: str) -> tuple[list[list[str]], dict[str, Any]]:
     """The tables a benchmark prints, as lists of cells, and the figures it writes."""
     figures = corpus / "figures.json"
     command = [
@@ -75,14 +77,14 @@ def run(script, corpus, *options):
     return [line for line in lines if line[0] != "---"], json.loads(figures.read_text())
 
 
-def named_in_order(script):
+def named_in_order(script: str) -> list[str]:
     """The rows that the program's help names for --rows."""
     command = [sys.executable, ROOT / "benchmarks" / script, "--help"]
     text = "".join(subprocess.check_output([*map(str, command)], text=True).split())
     return re.findall(r"--rowsROWSof([a-z0-9_,]+);default:all", text)[0].split(",")
 
 
-def test_every_row_of_the_speed_table_is_measured(corpus) -> None:
+def test_every_row_of_the_speed_table_is_measured(corpus: Path) -> None:
     small = [
         "--sentences",
         "2",
@@ -118,7 +120,7 @@ def test_every_row_of_the_speed_table_is_measured(corpus) -> None:
     )
 
 
-def test_a_row_is_measured_in_a_process_of_its_own(corpus) -> None:
+def test_a_row_is_measured_in_a_process_of_its_own(corpus: Path) -> None:
     (_, *lines), figures = run(
         "speed.py", corpus, "--rows", "di_vae", "--product", "64", "--precision", "bfloat16",
         "--no-reference",
@@ -128,7 +130,9 @@ def test_a_row_is_measured_in_a_process_of_its_own(corpus) -> None:
     assert "reference" not in figures["bfloat16"]["di_vae"]
 
 
-def test_the_plain_reference_computes_the_same(monkeypatch: pytest.MonkeyPatch, small_rows) -> None:
+def test_the_plain_reference_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch, small_rows: dict[str, RowConfig]
+) -> None:
     """Costs, samples and, for one sentence, whose padding is none, the encoder's state."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     plain = importlib.import_module("reference").plain
@@ -158,7 +162,7 @@ def test_the_plain_reference_computes_the_same(monkeypatch: pytest.MonkeyPatch, 
     torch.testing.assert_close(*forces)
 
 
-def test_the_profile_names_every_part_of_a_step(corpus) -> None:
+def test_the_profile_names_every_part_of_a_step(corpus: Path) -> None:
     lines, figures = run("speed.py", corpus, "--profile", "--product", "64", "--one-process")
     parts = {
         "encoder",
@@ -177,7 +181,7 @@ def test_the_profile_names_every_part_of_a_step(corpus) -> None:
         ) == pytest.approx(measured["step"]["seconds"])
 
 
-def test_every_row_of_the_scaling_tables_is_measured(corpus) -> None:
+def test_every_row_of_the_scaling_tables_is_measured(corpus: Path) -> None:
     small = [
         "--sizes",
         "1,2",

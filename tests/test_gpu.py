@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from ldebm.config import RowConfig
 from ldebm.data.batches import Batch, moved
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.evaluation.likelihood import estimators
 from ldebm.models.networks import SentenceSize
-from ldebm.models.sentence import sentence_generator
+from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.rows import ROWS
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
@@ -24,10 +25,11 @@ pytestmark = [
 ]
 SIZE = SentenceSize(vocabulary=40, embedding=16, hidden=16, dropout=0.0)
 TOKENS = [[BOS, 5, 6, 7, EOS, PAD], [BOS, 8, 9, 10, 11, EOS], [BOS, 12, EOS, PAD, PAD, PAD]]
+Pair = tuple[SentenceModel, SentenceModel, Batch, Batch]  # on the CPU and on CUDA
 
 
 @pytest.fixture(params=list(ROWS))
-def pair(request: pytest.FixtureRequest, small_rows):
+def pair(request: pytest.FixtureRequest, small_rows: dict[str, RowConfig]) -> Pair:
     """The same model on both devices, and a batch on each."""
     models = []
     for _ in range(2):
@@ -38,7 +40,7 @@ def pair(request: pytest.FixtureRequest, small_rows):
     return models[0], models[1].cuda(), *batches
 
 
-def test_validation_loss(pair) -> None:
+def test_validation_loss(pair: Pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     torch.testing.assert_close(
         on_gpu.validation_loss(moved, 1).cpu(),
@@ -48,7 +50,7 @@ def test_validation_loss(pair) -> None:
     )
 
 
-def test_likelihoods(pair) -> None:
+def test_likelihoods(pair: Pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     for estimate in estimators(on_cpu).values():
         one, other = (Batch(b.tokens[:1], b.lengths[:1], b.indices[:1]) for b in (batch, moved))
@@ -59,12 +61,12 @@ def test_likelihoods(pair) -> None:
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_reconstructions(pair) -> None:
+def test_reconstructions(pair: Pair) -> None:
     on_cpu, on_gpu, batch, moved = pair
     assert torch.equal(on_gpu.reconstruct(moved, 10).cpu(), on_cpu.reconstruct(batch, 10))
 
 
-def test_a_training_step_and_samples(pair) -> None:
+def test_a_training_step_and_samples(pair: Pair) -> None:
     _, model, _, batch = pair
     generator = torch.Generator("cuda").manual_seed(1)
     labels = torch.zeros(3, dtype=torch.long, device="cuda")
@@ -89,7 +91,7 @@ def test_float32_recurrent_layers_are_not_rounded_to_tf32() -> None:
     assert (found.cpu().double() - exact).abs().max() < 1e-5
 
 
-def test_costs_of_sentences_are_the_same_bits_every_time(small_rows) -> None:
+def test_costs_of_sentences_are_the_same_bits_every_time(small_rows: dict[str, RowConfig]) -> None:
     """Atomic additions, as of index_add, would come in another order each time."""
     torch.manual_seed(1)
     model = small_rows["VAE"].build(SIZE).eval().cuda()
@@ -100,7 +102,7 @@ def test_costs_of_sentences_are_the_same_bits_every_time(small_rows) -> None:
     assert all(torch.equal(first, other) for other in others)
 
 
-def test_a_step_does_not_wait_for_the_device(small_rows) -> None:
+def test_a_step_does_not_wait_for_the_device(small_rows: dict[str, RowConfig]) -> None:
     """Batch, loss and gradients; what would wait raises."""
     torch.manual_seed(1)
     model = small_rows["VAE"].build(SIZE).train().cuda()

@@ -2,14 +2,17 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from ldebm.models import cross_entropy
 from ldebm.models.cross_entropy import linear_cross_entropy
 
+Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]
+
 
 @pytest.fixture
-def inputs(generator):
+def inputs(generator: torch.Generator) -> Inputs:
     shapes = [(50, 7), (11, 7), (11,)]
     values = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
     return (
@@ -19,7 +22,7 @@ def inputs(generator):
     )
 
 
-def gradients(nll, inputs):
+def gradients(nll: Tensor, inputs: Inputs) -> tuple[Tensor, ...]:
     given = [value for value in inputs[:3] if value is not None]
     return torch.autograd.grad((nll * inputs[4]).sum(), given)
 
@@ -27,7 +30,7 @@ def gradients(nll, inputs):
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("rows", [4096, 16])
 def test_value_and_gradients_are_those_of_the_plain_composition(
-    inputs, biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+    inputs: Inputs, biased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cross_entropy, "KEPT", rows)
     monkeypatch.setattr(cross_entropy, "AT_ONCE", rows)
@@ -44,7 +47,7 @@ def test_value_and_gradients_are_those_of_the_plain_composition(
         torch.testing.assert_close(one, other)
 
 
-def test_bfloat16_stays_near(inputs) -> None:
+def test_bfloat16_stays_near(inputs: Inputs) -> None:
     states, weight, bias, targets, _ = inputs
     expected = functional.cross_entropy(
         functional.linear(states, weight, bias), targets, reduction="none"
@@ -60,7 +63,11 @@ def test_bfloat16_stays_near(inputs) -> None:
 @pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("bound", [4096, 16])
 def test_an_unlikely_target_costs_what_it_should(
-    denormals, precision, error: float, bound: int, monkeypatch: pytest.MonkeyPatch
+    denormals: None,
+    precision: torch.dtype,
+    error: float,
+    bound: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Logits 0, 1, …, 1, -x and a target at -x.
 

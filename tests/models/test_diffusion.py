@@ -1,14 +1,17 @@
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ldebm.models.diffusion import NoiseSchedule, reverse_chain
-from ldebm.models.energy import SymbolEnergy
+from ldebm.models.energy import SymbolEnergy, TimeConditionedWeights
 from ldebm.models.latent_diffusion import LatentDiffusionPrior
 
 
-def test_schedule_is_the_published_one(golden, close) -> None:
+def test_schedule_is_the_published_one(golden: dict[str, Any], close: Callable[..., None]) -> None:
     for case in golden["noise_schedule"]:
         schedule = NoiseSchedule(case["T"])
         for name, key in {
@@ -21,7 +24,9 @@ def test_schedule_is_the_published_one(golden, close) -> None:
             close(getattr(schedule, name), case[key])
 
 
-def test_reverse_chain(golden, golden_net, close) -> None:
+def test_reverse_chain(
+    golden: dict[str, Any], golden_net: TimeConditionedWeights, close: Callable[..., None]
+) -> None:
     case = golden["langevin_conditional"]
     z = reverse_chain(
         golden_net,
@@ -34,7 +39,9 @@ def test_reverse_chain(golden, golden_net, close) -> None:
     close(z, case["z"])
 
 
-def test_generation(golden, golden_net, close) -> None:
+def test_generation(
+    golden: dict[str, Any], golden_net: TimeConditionedWeights, close: Callable[..., None]
+) -> None:
     case = golden["ldebm_generation"]
     noise, state = torch.tensor(case["noise"]), torch.tensor(case["z_T"])
     levels, steps, _, dim = noise.shape
@@ -45,7 +52,7 @@ def test_generation(golden, golden_net, close) -> None:
     close(state, case["z_0"])
 
 
-def test_steps_compose_to_the_direct_diffusion(generator) -> None:
+def test_steps_compose_to_the_direct_diffusion(generator: torch.Generator) -> None:
     """z_2 drawn step by step has the mean ā_2 z and the standard deviation σ̄_2."""
     schedule, count = NoiseSchedule(6), 200_000
     z = torch.full((count, 1), 1.5)
@@ -63,15 +70,17 @@ def test_steps_compose_to_the_direct_diffusion(generator) -> None:
 class QuadraticEnergy(SymbolEnergy):
     """f(z, t) = [-½ c ‖z‖²], so every conditional is Gaussian."""
 
-    def __init__(self, c):
+    def __init__(self, c: float) -> None:
         self.c = c
 
-    def logits(self, z, t):
+    def logits(self, z: Tensor, t: Tensor | None) -> Tensor:
         return -0.5 * self.c * (z**2).sum(-1, keepdim=True)
 
 
 @pytest.mark.parametrize("t", [1, 5])
-def test_reverse_chain_has_the_moments_of_its_gaussian_target(t: int, generator) -> None:
+def test_reverse_chain_has_the_moments_of_its_gaussian_target(
+    t: int, generator: torch.Generator
+) -> None:
     """With F = -½ c ‖z̃‖² the precision is c/b² + 1/σ² and the mean [t<T-1] z_{t+1}/σ² over it.
 
     Step_size and c put c/b² near 1/σ².

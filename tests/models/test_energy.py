@@ -1,7 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from ldebm.models.energy import (
+    Affine,
     SymbolEnergy,
     SymbolVectorWeights,
     TimeConditionedNet,
@@ -13,19 +18,23 @@ from ldebm.models.energy import (
 PARTS = ("latent_in", "time_in", "join", "blocks", "out")
 
 
-def test_time_table_is_the_published_one(golden, close) -> None:
+def test_time_table_is_the_published_one(
+    golden: dict[str, Any], close: Callable[..., None]
+) -> None:
     table = golden["energy_net"]["weights"]["time_table"]
     close(time_table(len(table), len(table[0])), table)
 
 
-def test_time_conditioned_logits(golden, golden_net, close) -> None:
+def test_time_conditioned_logits(
+    golden: dict[str, Any], golden_net: TimeConditionedWeights, close: Callable[..., None]
+) -> None:
     case = golden["energy_net"]
     logits = golden_net.logits(torch.tensor(case["z"]), torch.tensor(case["t"]))
     close(logits, case["logits"])
     close(free_energy(logits), case["F"])
 
 
-def test_symbol_vector_energy(golden, close) -> None:
+def test_symbol_vector_energy(golden: dict[str, Any], close: Callable[..., None]) -> None:
     case = golden["svebm"]
     weights = SymbolVectorWeights(
         [(torch.tensor(layer["weight"]), torch.tensor(layer["bias"])) for layer in case["weights"]]
@@ -33,8 +42,8 @@ def test_symbol_vector_energy(golden, close) -> None:
     close(free_energy(weights.logits(torch.tensor(case["z0"]))), case["F0"])
 
 
-def double(net):
-    def layers(values):
+def double(net: TimeConditionedWeights) -> TimeConditionedWeights:
+    def layers(values: list[Affine]) -> list[Affine]:
         return [(weight.double(), bias.double()) for weight, bias in values]
 
     return type(net)(net.table.double(), *(layers(getattr(net, name)) for name in PARTS))
@@ -43,7 +52,11 @@ def double(net):
 @pytest.mark.parametrize(
     "gradient_at", [SymbolEnergy.gradient_at, TimeConditionedWeights.gradient_at]
 )
-def test_energy_gradient_is_the_finite_difference(golden, golden_net, gradient_at) -> None:
+def test_energy_gradient_is_the_finite_difference(
+    golden: dict[str, Any],
+    golden_net: TimeConditionedWeights,
+    gradient_at: Callable[[TimeConditionedWeights, Tensor], Callable[[Tensor], Tensor]],
+) -> None:
     z, t = (
         torch.tensor(golden["energy_net"]["z"], dtype=torch.float64),
         torch.tensor(golden["energy_net"]["t"]),
@@ -60,14 +73,14 @@ def test_energy_gradient_is_the_finite_difference(golden, golden_net, gradient_a
 
 
 @pytest.fixture
-def net():
+def net() -> TimeConditionedNet:
     torch.manual_seed(0)
     net = TimeConditionedNet(latent_dim=6, hidden=20, symbols=5, blocks=3, levels=6)
     net.settle()
     return net
 
 
-def _largest_singular_values(net):
+def _largest_singular_values(net: TimeConditionedNet) -> Tensor:
     weights = net.weights()
     return torch.stack(
         [
@@ -78,12 +91,14 @@ def _largest_singular_values(net):
     )
 
 
-def test_settled_weights_have_unit_spectral_norm(net) -> None:
+def test_settled_weights_have_unit_spectral_norm(net: TimeConditionedNet) -> None:
     values = _largest_singular_values(net.eval())
     torch.testing.assert_close(values, torch.ones_like(values), rtol=0.03, atol=0)
 
 
-def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net) -> None:
+def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(
+    net: TimeConditionedNet,
+) -> None:
     net.eval()
     before = net.weights().out[0][0].clone()
     assert torch.equal(net.weights().out[0][0], before)
@@ -94,7 +109,7 @@ def test_power_iteration_is_frozen_in_evaluation_and_moves_in_training(net) -> N
     assert not torch.equal(net.weights().out[0][0], first)
 
 
-def test_gradient_flows_through_sigma(net) -> None:
+def test_gradient_flows_through_sigma(net: TimeConditionedNet) -> None:
     """The normalised weight does not change with the scale of the original, so the gradient is
     orthogonal to it.
     """
@@ -106,7 +121,7 @@ def test_gradient_flows_through_sigma(net) -> None:
     assert abs(inner) < 1e-4 * original.grad.norm() * original.norm()
 
 
-def test_detached_weights_carry_no_gradient(net) -> None:
+def test_detached_weights_carry_no_gradient(net: TimeConditionedNet) -> None:
     z = torch.randn(4, 6, requires_grad=True)
     free_energy(net.weights().detach().logits(z, torch.tensor([0, 1, 2, 5]))).sum().backward()
     assert z.grad.abs().sum() > 0

@@ -1,10 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from ldebm.models.langevin import gaussian_noise, langevin
 
 
-def test_stationary_moments_on_a_gaussian(generator) -> None:
+def test_stationary_moments_on_a_gaussian(generator: torch.Generator) -> None:
     """On N(μ, σ²) the discretised chain is an AR(1) process whose stationary variance is known
     exactly.
     """
@@ -29,7 +32,7 @@ def test_two_steps_by_hand() -> None:
     assert z.item() == pytest.approx(1.140625)
 
 
-def test_the_symbol_vector_chain(golden, close) -> None:
+def test_the_symbol_vector_chain(golden: dict[str, Any], close: Callable[..., None]) -> None:
     from ldebm.models.energy import SymbolVectorWeights
 
     case = golden["svebm"]

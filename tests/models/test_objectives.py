@@ -5,16 +5,22 @@ drawn again from a generator of the same seed, in the order that the objective s
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
+from ldebm.config import RowConfig
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
+from ldebm.models.energy import SymbolEnergy
 from ldebm.models.networks import SentenceSize
+from ldebm.models.posteriors import Gaussian
 from ldebm.models.priors import Prior
+from ldebm.models.sentence import SentenceModel
 from ldebm.rows import ROWS
 
 SIZE = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.0)
@@ -24,7 +30,7 @@ STEP, STEPS = 2_000, 10_000  # halfway up the logistic weight; at full weight of
 
 
 @pytest.fixture
-def batch():
+def batch() -> Batch:
     lengths = torch.tensor([len(sentence) + 1 for sentence in SENTENCES])
     tokens = torch.full((len(SENTENCES), int(lengths.max()) + 1), PAD)
     for row, sentence in enumerate(SENTENCES):
@@ -33,8 +39,8 @@ def batch():
 
 
 @pytest.fixture
-def built(small_rows):
-    def make(name):
+def built(small_rows: dict[str, RowConfig]) -> Callable[[str], SentenceModel]:
+    def make(name: str) -> SentenceModel:
         torch.manual_seed(3)
         model = small_rows[name].build(SIZE)
         with torch.no_grad():  # so that posteriors and components differ from sentence to sentence
@@ -45,7 +51,7 @@ def built(small_rows):
     return make
 
 
-def costs(model, batch, z):
+def costs(model: SentenceModel, batch: Batch, z: Tensor) -> Tensor:
     """R of one sentence and one z at a time, token by token: (S, B) from (S, B, D)."""
     table = torch.zeros(z.shape[:2])
     decoder = model.decoder
@@ -64,29 +70,31 @@ def costs(model, batch, z):
     return table
 
 
-def gumbel(logits, samples, generator):
+def gumbel(logits: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(samples, *logits.shape, generator=generator)
     return (logits - (-uniform.log()).log()).softmax(-1).flatten(2)
 
 
-def gaussian(q, samples, generator):
+def gaussian(q: Gaussian, samples: int, generator: torch.Generator) -> Tensor:
     return q.mean + (0.5 * q.logvar).exp() * torch.randn(
         samples, *q.mean.shape, generator=generator
     )
 
 
-def uniform_kl(probs):
+def uniform_kl(probs: Tensor) -> Tensor:
     """Σ over variables of KL(p ‖ uniform) from torch.distributions: (…, M, K) -> (…)."""
     flat = Categorical(probs=torch.full_like(probs, 1 / probs.shape[-1]))
     return kl_divergence(Categorical(probs=probs), flat).sum(-1)
 
 
-def standard_kl(q):
+def standard_kl(q: Gaussian) -> Tensor:
     normal = Normal(q.mean, (0.5 * q.logvar).exp())
     return kl_divergence(normal, Normal(0.0, 1.0))
 
 
-def by_hand(model, name, batch, generator, weight):
+def by_hand(
+    model: SentenceModel, name: str, batch: Batch, generator: torch.Generator, weight: float
+) -> Tensor:
     """The objective of a row and its terms."""
     q = model.encode(batch)
     if name == "RNN-LM":
@@ -110,7 +118,9 @@ def by_hand(model, name, batch, generator, weight):
     return mixture_by_hand(model, name, batch, generator, weight)
 
 
-def mixture_by_hand(model, name, batch, generator, weight):
+def mixture_by_hand(
+    model: SentenceModel, name: str, batch: Batch, generator: torch.Generator, weight: float
+) -> Tensor:
     q, prior = model.encode(batch), model.prior
     z, probs = gaussian(q, 2, generator), q.code.probs
     groups, _, dim = prior.mean.shape
@@ -133,7 +143,9 @@ ENERGY = ("SVEBM", "SVEBM-IB", "LDEBM w/o GC", "LDEBM")
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ENERGY])
-def test_the_objective_of_rows_without_an_energy(name, built, batch) -> None:
+def test_the_objective_of_rows_without_an_energy(
+    name: str, built: Callable[[str], SentenceModel], batch: Batch
+) -> None:
     model, seeded = built(name), torch.Generator
     loss = model.loss(batch, STEP, STEPS, seeded().manual_seed(5))
     weight = 1 / (1 + math.exp(-0.0025 * (STEP - 2500)))
@@ -143,7 +155,7 @@ def test_the_objective_of_rows_without_an_energy(name, built, batch) -> None:
 
 @pytest.mark.parametrize("name", ["VAE", "SVEBM", "LDEBM w/o GC", "LDEBM"])
 def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(
-    name: str, built, batch
+    name: str, built: Callable[[str], SentenceModel], batch: Batch
 ) -> None:
     """Mean and log-variance from a GRU that reads one sentence at a time, both ways."""
     model = built(name)
@@ -159,12 +171,12 @@ def test_a_posterior_is_linear_in_the_states_and_of_ldebm_in_their_activation(
         torch.testing.assert_close(q.logvar[row], head.logvar.weight @ h + head.logvar.bias)
 
 
-def symbol_information(logits):
+def symbol_information(logits: Tensor) -> Tensor:
     probs = logits.softmax(-1)
     return Categorical(probs=probs.mean(0)).entropy() - Categorical(probs=probs).entropy().mean()
 
 
-def free_energy_gradient(f, z):
+def free_energy_gradient(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         return torch.autograd.grad(f(z).logsumexp(-1).sum(), z)[0]
@@ -172,7 +184,9 @@ def free_energy_gradient(f, z):
 
 @pytest.mark.parametrize("name", ["SVEBM", "SVEBM-IB"])
 @pytest.mark.parametrize("step", [100, 999])
-def test_the_objective_of_svebm(name: str, step: int, built, batch) -> None:
+def test_the_objective_of_svebm(
+    name: str, step: int, built: Callable[[str], SentenceModel], batch: Batch
+) -> None:
     """Step 999 of 10,000 is at full weight, 0.5.
 
     At step 100 the weight is 0, and the loss R alone.
@@ -191,7 +205,7 @@ def test_the_objective_of_svebm(name: str, step: int, built, batch) -> None:
         return
     layers = model.prior.network.layers
 
-    def f(z):
+    def f(z: Tensor) -> Tensor:
         h = torch.nn.functional.gelu(layers[0](z))
         return layers[2](torch.nn.functional.gelu(layers[1](h)))
 
@@ -208,7 +222,7 @@ def test_the_objective_of_svebm(name: str, step: int, built, batch) -> None:
     torch.testing.assert_close(loss.total, expected, rtol=1e-4, atol=1e-4)
 
 
-def noise_levels():
+def noise_levels() -> list[Tensor]:
     """ā_t, a_t, a⁻_t, σ_t and σ̄_t of six levels, from the definition."""
     cumulative = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).sqrt().cumprod(0)
     a_bar = cumulative[[0, 100, 200, 300, 400, 500, 999]]
@@ -219,7 +233,9 @@ def noise_levels():
 
 
 @pytest.mark.parametrize("name", ["LDEBM w/o GC", "LDEBM"])
-def test_the_objective_of_ldebm(name: str, built, batch) -> None:
+def test_the_objective_of_ldebm(
+    name: str, built: Callable[[str], SentenceModel], batch: Batch
+) -> None:
     """All four parts from one draw of levels and noise, chains started at z_{t+1}."""
     model = built(name)
     with torch.no_grad():  # a small energy would hide a wrong sign
@@ -250,7 +266,7 @@ def test_the_objective_of_ldebm(name: str, built, batch) -> None:
         moved = moved + 0.5 * force - b2 / 2 * pull + b2.sqrt() * epsilon
     negative = moved / before[t + 1, None]
 
-    def energy(net, at):
+    def energy(net: SymbolEnergy, at: Tensor) -> Tensor:
         return net.logits(before[t + 1, None] * at, t).logsumexp(-1)
 
     scale = sigma[1] / sigma[t + 1]
@@ -271,7 +287,7 @@ def test_the_objective_of_ldebm(name: str, built, batch) -> None:
         torch.testing.assert_close(parameter.grad, gradients[key], rtol=1e-3, atol=1e-5)
 
 
-def test_a_new_ldebm_has_settled_weights(built) -> None:
+def test_a_new_ldebm_has_settled_weights(built: Callable[[str], SentenceModel]) -> None:
     """The largest singular value of every weight as it is used is 1, from the first step on."""
     weights = built("LDEBM").eval().prior.network.weights()
     parts = (weights.latent_in, weights.time_in, weights.join, weights.blocks, weights.out)
@@ -279,14 +295,16 @@ def test_a_new_ldebm_has_settled_weights(built) -> None:
     torch.testing.assert_close(largest, torch.ones(len(largest)), rtol=0.1, atol=0)
 
 
-def _gradients(model, total):
+def _gradients(model: SentenceModel, total: Tensor) -> list[tuple[str, torch.nn.Parameter]]:
     model.zero_grad(set_to_none=True)
     total.backward()
     return [(name, one) for name, one in model.named_parameters() if one.grad is not None]
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_validation_is_the_negative_elbo(name, built, batch) -> None:
+def test_validation_is_the_negative_elbo(
+    name: str, built: Callable[[str], SentenceModel], batch: Batch
+) -> None:
     """One draw from each sentence's own generator, the mode of codes, and the true KL where there
     is one.
     """
@@ -319,14 +337,16 @@ def test_validation_is_the_negative_elbo(name, built, batch) -> None:
     torch.testing.assert_close(model.validation_loss(batch, 7), expected, rtol=1e-4, atol=1e-4)
 
 
-def _own_noise(seed, index, width):
+def _own_noise(seed: int, index: int, width: int) -> Tensor:
     state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
     generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
     return torch.randn(width, generator=generator)
 
 
 @pytest.mark.parametrize("name", ["VAE", "LDEBM"])
-def test_dropout_falls_on_words_and_on_outputs(name: str, small_rows, batch) -> None:
+def test_dropout_falls_on_words_and_on_outputs(
+    name: str, small_rows: dict[str, RowConfig], batch: Batch
+) -> None:
     """With a dropout of 1 nothing of the words and nothing of the states is left."""
     torch.manual_seed(3)
     size = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=1.0)
@@ -343,7 +363,9 @@ def test_dropout_falls_on_words_and_on_outputs(name: str, small_rows, batch) -> 
     assert not seen[0].any()
 
 
-def test_terms_share_one_draw(built, batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_share_one_draw(
+    built: Callable[[str], SentenceModel], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The energy-based prior draws once a step, however many terms read from the draw."""
     model, calls = built("LDEBM"), []
     draw = model.prior.draw
@@ -355,7 +377,9 @@ def test_terms_share_one_draw(built, batch, monkeypatch: pytest.MonkeyPatch) -> 
     assert calls[0][1] is generator
 
 
-def test_a_tied_output_layer_learns_through_both_uses(built, batch) -> None:
+def test_a_tied_output_layer_learns_through_both_uses(
+    built: Callable[[str], SentenceModel], batch: Batch
+) -> None:
     """A word that is only ever a wrong answer gets its gradient from the output layer."""
     model = built("GM-VAE")
     model.loss(batch, STEP, STEPS, torch.Generator().manual_seed(5)).total.backward()
@@ -364,7 +388,7 @@ def test_a_tied_output_layer_learns_through_both_uses(built, batch) -> None:
 
 
 def test_samples_come_from_the_prior_and_rnn_lm_draws_its_words(
-    built, monkeypatch: pytest.MonkeyPatch
+    built: Callable[[str], SentenceModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, generator = built("VAE").eval(), torch.Generator().manual_seed(2)
     z = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(2))[0]
@@ -376,7 +400,7 @@ def test_samples_come_from_the_prior_and_rnn_lm_draws_its_words(
     assert drawn[0][2] is generator
 
 
-def test_chains_read_the_generator_they_are_given(built) -> None:
+def test_chains_read_the_generator_they_are_given(built: Callable[[str], SentenceModel]) -> None:
     """Two seeds, two samples; one seed, one sample, whatever the global state."""
     for name in ENERGY:
         prior: Prior = built(name).eval().prior

@@ -5,18 +5,20 @@ from ldebm.models.plans import balanced_order, bucketed, cluster, geometric_clus
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
-def test_shuffled_takes_each_sentence_once(rng) -> None:
+def test_shuffled_takes_each_sentence_once(rng: np.random.Generator) -> None:
     plan = shuffled(100, rng, lambda: pytest.fail("no modes are needed"))
     assert sorted(plan.order) == list(range(100))
     assert plan.labels is None
     assert list(plan.order) != list(range(100))
 
 
-def directions(rng, count=60, clusters=4):
+def directions(
+    rng: np.random.Generator, count: int = 60, clusters: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
     """Points along well-separated directions of three dimensions, of any length, after which
     clusters are recovered exactly.
     """
@@ -28,19 +30,21 @@ def directions(rng, count=60, clusters=4):
     return points @ rng.normal(size=(3, 8)), label
 
 
-def test_clusters_are_directions_not_distances(rng) -> None:
+def test_clusters_are_directions_not_distances(rng: np.random.Generator) -> None:
     points, label = directions(rng)
     found = cluster(points, 4, 3, 20, seed=3)
     pairs = set(zip(label.tolist(), found.tolist(), strict=True))
     assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs}) == 4
 
 
-def test_clustering_is_deterministic_from_its_seed(rng) -> None:
+def test_clustering_is_deterministic_from_its_seed(rng: np.random.Generator) -> None:
     points = rng.normal(size=(500, 10))
     assert (cluster(points, 20, 3, 20, seed=1) == cluster(points, 20, 3, 20, seed=1)).all()
 
 
-def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(rng) -> None:
+def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(
+    rng: np.random.Generator,
+) -> None:
     assignment = np.repeat([0, 1, 5], [80, 15, 5])  # N = 100, k = 3, quota 34
     order = balanced_order(assignment, rng)
     assert len(order) == 100
@@ -51,7 +55,7 @@ def test_balanced_order_draws_equally_and_repeats_only_in_small_clusters(rng) ->
     assert len(set(from_large)) == len(from_large)
 
 
-def test_plan_labels_belong_to_their_sentences(rng) -> None:
+def test_plan_labels_belong_to_their_sentences(rng: np.random.Generator) -> None:
     points, _ = directions(rng)
     plan = geometric_clusters(4, 3, 20)(len(points), rng, lambda: points)
     assignment = cluster(points, 4, 3, 20, 0)
@@ -62,7 +66,7 @@ def test_plan_labels_belong_to_their_sentences(rng) -> None:
     assert (turned.labels == assignment[turned.order]).all()
 
 
-def test_buckets_hold_similar_lengths_and_lose_nothing(rng) -> None:
+def test_buckets_hold_similar_lengths_and_lose_nothing(rng: np.random.Generator) -> None:
     lengths = rng.integers(1, 39, 1005)
     places = bucketed(lengths, 10, 20, rng)
     assert sorted(places) == list(range(1005))
@@ -73,11 +77,11 @@ def test_buckets_hold_similar_lengths_and_lose_nothing(rng) -> None:
     assert (np.diff(first) < 0).any()  # batches are shuffled, not sorted
 
 
-def test_a_bucket_of_one_batch_changes_nothing(rng) -> None:
+def test_a_bucket_of_one_batch_changes_nothing(rng: np.random.Generator) -> None:
     assert list(bucketed(rng.integers(1, 9, 7), 2, 1, rng)) == list(range(7))
 
 
-def test_k_means_starts_from_one_random_choice_of_points(rng) -> None:
+def test_k_means_starts_from_one_random_choice_of_points(rng: np.random.Generator) -> None:
     """Lloyd's algorithm written out, from points drawn as scikit-learn's `init="random"` draws
     them.
     """

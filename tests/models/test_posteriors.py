@@ -1,18 +1,21 @@
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ldebm.models.posteriors import Categorical, Gaussian, Joint, Point, entropy, mutual_information
 
 
-def test_gaussian_kl(golden, close) -> None:
+def test_gaussian_kl(golden: dict[str, Any], close: Callable[..., None]) -> None:
     case = golden["gaussian_kl"]
     q = Gaussian(torch.tensor(case["mean"]), torch.tensor(case["logvar"]))
     close(q.kl_standard().sum(-1).mean(), case["kl"])
 
 
-def test_gaussian_samples_have_its_moments_and_its_density(generator) -> None:
+def test_gaussian_samples_have_its_moments_and_its_density(generator: torch.Generator) -> None:
     q = Gaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, math.log(0.25)]]))
     z = q.rsample(100_000, generator)
     torch.testing.assert_close(z.mean((0, 1)), torch.tensor([1.0, -2.0]), atol=0.02, rtol=0)
@@ -22,18 +25,20 @@ def test_gaussian_samples_have_its_moments_and_its_density(generator) -> None:
 
 
 @pytest.fixture
-def code():
+def code() -> Categorical:
     return Categorical(torch.tensor([[[0.0, 1.0, -1.0], [2.0, 0.0, 0.0]]]))
 
 
-def test_categorical_samples_have_its_frequencies(code, generator) -> None:
+def test_categorical_samples_have_its_frequencies(
+    code: Categorical, generator: torch.Generator
+) -> None:
     z = code.sample(50_000, generator)
     assert set(z.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(z.mean((0, 1)), code.probs.flatten(), atol=0.01, rtol=0)
 
 
 def test_relaxed_samples_lie_on_the_simplex_and_choose_with_its_frequencies(
-    code, generator
+    code: Categorical, generator: torch.Generator
 ) -> None:
     """The largest entry of a Gumbel-softmax sample is an exact categorical draw (Gumbel-max)."""
     z = code.rsample(50_000, generator).unflatten(-1, (2, 3))
@@ -42,13 +47,13 @@ def test_relaxed_samples_lie_on_the_simplex_and_choose_with_its_frequencies(
     torch.testing.assert_close(chosen, code.probs[0], atol=0.01, rtol=0)
 
 
-def test_categorical_log_prob_sums_to_one_over_all_codes(code) -> None:
+def test_categorical_log_prob_sums_to_one_over_all_codes(code: Categorical) -> None:
     codes = [torch.cat([torch.eye(3)[i], torch.eye(3)[j]]) for i in range(3) for j in range(3)]
     total = code.log_prob(torch.stack(codes)[:, None]).exp().sum()
     assert total.item() == pytest.approx(1)
 
 
-def test_categorical_divergences_against_sums_written_out(generator) -> None:
+def test_categorical_divergences_against_sums_written_out(generator: torch.Generator) -> None:
     code = Categorical(torch.randn(4, 3, 5, generator=generator))
     uniform = torch.full((5,), 0.2)
     by_hand = sum(
@@ -63,7 +68,7 @@ def test_categorical_divergences_against_sums_written_out(generator) -> None:
     torch.testing.assert_close(code.aggregate_kl() + code.information(), code.kl_uniform().mean())
 
 
-def test_joint_is_the_product(code, generator) -> None:
+def test_joint_is_the_product(code: Categorical, generator: torch.Generator) -> None:
     gaussian = Gaussian(
         torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator)
     )
@@ -89,7 +94,7 @@ def test_validation_draws_belong_to_the_sentence() -> None:
     torch.testing.assert_close(together[1:2], alone)
 
 
-def test_mutual_information(golden, close) -> None:
+def test_mutual_information(golden: dict[str, Any], close: Callable[..., None]) -> None:
     case = golden["mutual_information"]
     close(mutual_information(torch.tensor(case["logits"]).softmax(-1)), case["mi"])
 
@@ -105,7 +110,7 @@ def test_mutual_information_of_a_perfect_code_is_its_entropy() -> None:
 )
 @pytest.mark.parametrize("low", [-60.0, -88.0, -95.0, -100.0, -1000.0])
 def test_information_and_kl_have_a_gradient_where_probabilities_underflow(
-    denormals, term, low: float
+    denormals: None, term: Callable[[Categorical], Tensor], low: float
 ) -> None:
     """Against float64 and log-probabilities.
 

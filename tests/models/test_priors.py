@@ -1,8 +1,16 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
 from ldebm.models.diffusion import NoiseSchedule
-from ldebm.models.energy import SymbolVectorNet, TimeConditionedNet, free_energy
+from ldebm.models.energy import (
+    SymbolVectorNet,
+    TimeConditionedNet,
+    TimeConditionedWeights,
+    free_energy,
+)
 from ldebm.models.latent_diffusion import (
     DiffusionDraw,
     LatentDiffusionPrior,
@@ -14,9 +22,11 @@ from ldebm.models.posteriors import Categorical, Gaussian, Mixture
 from ldebm.models.priors import JointPrior, SamplingOnly, StandardNormal, UniformCode
 from ldebm.models.symbol_vector import SymbolVectorPrior, pieces
 
+MixtureCase = tuple[GaussianMixturePrior, Mixture, dict[str, Any]]
+
 
 @pytest.fixture
-def mixture(golden):
+def mixture(golden: dict[str, Any]) -> MixtureCase:
     case = golden["gaussian_mixture"]
     prior = GaussianMixturePrior(case["groups"], case["components"], case["latent_dim"])
     with torch.no_grad():
@@ -28,7 +38,7 @@ def mixture(golden):
     return prior, Mixture(q_mean.flatten(1), q_logvar.flatten(1), Categorical(logits)), case
 
 
-def test_mixture_terms(mixture, close) -> None:
+def test_mixture_terms(mixture: MixtureCase, close: Callable[..., None]) -> None:
     prior, q, case = mixture
     close(prior.averaged_kl(q, q.code).mean(), case["zkl_averaged_prior"])
     close(prior.dispersion(q.code).mean(), case["dispersion"])
@@ -39,14 +49,14 @@ def test_mixture_terms(mixture, close) -> None:
     close(prior.divergence(q).mean(), case["zkl"] + case["ckl"])
 
 
-def test_mixture_densities(mixture, close) -> None:
+def test_mixture_densities(mixture: MixtureCase, close: Callable[..., None]) -> None:
     prior, q, case = mixture
     z = torch.tensor(case["z"]).flatten(1)
     close(prior.log_prob(z), case["log_p_z"])
     close(q.log_prob(z), case["log_q_z"])
 
 
-def test_expected_kl_is_the_sum_over_components(mixture) -> None:
+def test_expected_kl_is_the_sum_over_components(mixture: MixtureCase) -> None:
     """Z + D = Σ_c q(c|x) KL(q(z|x) ‖ p(z|c)), component by component from torch.distributions."""
     prior, q, case = mixture
     normal = torch.distributions.Normal
@@ -60,7 +70,7 @@ def test_expected_kl_is_the_sum_over_components(mixture) -> None:
     )
 
 
-def test_mixture_samples_have_its_moments(mixture, generator) -> None:
+def test_mixture_samples_have_its_moments(mixture: MixtureCase, generator: torch.Generator) -> None:
     prior = mixture[0]
     z = prior.sample(200_000, generator).detach()
     mean = prior.mean.mean(1).flatten()
@@ -79,7 +89,7 @@ def test_mixture_density_integrates_to_one() -> None:
     assert ratio.mean().item() == pytest.approx(1, abs=0.02)
 
 
-def test_standard_normal(generator) -> None:
+def test_standard_normal(generator: torch.Generator) -> None:
     prior, z = StandardNormal(3), torch.randn(5, 3, generator=generator)
     torch.testing.assert_close(
         prior.log_prob(z), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
@@ -87,7 +97,9 @@ def test_standard_normal(generator) -> None:
     assert prior.sample(100_000, generator).var().item() == pytest.approx(1, abs=0.02)
 
 
-def test_contrast(golden, golden_net, close) -> None:
+def test_contrast(
+    golden: dict[str, Any], golden_net: TimeConditionedWeights, close: Callable[..., None]
+) -> None:
     case = golden["ebm_contrast"]
     schedule, t = NoiseSchedule(golden["energy_net"]["steps"]), torch.tensor(case["t"])
     loss = recovery_contrast(
@@ -96,7 +108,9 @@ def test_contrast(golden, golden_net, close) -> None:
     close(loss.mean(), case["loss"], scale=case["z_pos"])
 
 
-def test_prior_cross_entropy(golden, golden_net, close) -> None:
+def test_prior_cross_entropy(
+    golden: dict[str, Any], golden_net: TimeConditionedWeights, close: Callable[..., None]
+) -> None:
     case = golden["prior_cross_entropy"]
     schedule, t = NoiseSchedule(golden["energy_net"]["steps"]), torch.tensor(case["t"])
     levels = torch.cat([t, torch.full_like(t, schedule.levels - 1)])
@@ -108,18 +122,20 @@ def test_prior_cross_entropy(golden, golden_net, close) -> None:
 
 
 @pytest.fixture
-def diffusion_prior():
+def diffusion_prior() -> LatentDiffusionPrior:
     torch.manual_seed(0)
     net = TimeConditionedNet(latent_dim=4, hidden=16, symbols=3, blocks=2, levels=6)
     net.settle()
     return LatentDiffusionPrior(net, levels=6, steps=3, step_size=0.002)
 
 
-def test_who_is_trained_by_what(diffusion_prior, generator) -> None:
+def test_who_is_trained_by_what(
+    diffusion_prior: LatentDiffusionPrior, generator: torch.Generator
+) -> None:
     """Contrast: the energy network only. Cross-entropy: the latent vector only. Symbols: both."""
     z = torch.randn(8, 4, requires_grad=True)
 
-    def gradients(term):
+    def gradients(term: str) -> tuple[bool, bool]:
         diffusion_prior.zero_grad()
         z.grad = None
         getattr(diffusion_prior.draw(z, generator), term)().sum().backward()
@@ -135,7 +151,9 @@ def test_who_is_trained_by_what(diffusion_prior, generator) -> None:
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in diffusion_prior.parameters())
 
 
-def test_symbols_are_read_at_the_scale_of_the_first_level(diffusion_prior) -> None:
+def test_symbols_are_read_at_the_scale_of_the_first_level(
+    diffusion_prior: LatentDiffusionPrior,
+) -> None:
     """p(y|z) = softmax f(a_1 ā_0 z, 0), as the contrast and the bottleneck see z' (β by hand)."""
     beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     a_bar_0, a_1 = (1 - beta[0]).sqrt(), (1 - beta[1:101]).sqrt().prod()
@@ -148,7 +166,9 @@ def test_symbols_are_read_at_the_scale_of_the_first_level(diffusion_prior) -> No
 
 
 def test_training_draws_one_power_iteration(
-    diffusion_prior, generator, monkeypatch: pytest.MonkeyPatch
+    diffusion_prior: LatentDiffusionPrior,
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = []
     weights = diffusion_prior.network.weights
@@ -159,7 +179,9 @@ def test_training_draws_one_power_iteration(
     assert len(calls) == 1
 
 
-def test_diffusion_draw_levels(diffusion_prior, generator) -> None:
+def test_diffusion_draw_levels(
+    diffusion_prior: LatentDiffusionPrior, generator: torch.Generator
+) -> None:
     """Levels are uniform on 0 … T-2 and then all T-1; z_t has the forward process's spread."""
     z = torch.zeros(20_000, 4)
     draw = diffusion_prior.draw(z, generator)
@@ -171,7 +193,7 @@ def test_diffusion_draw_levels(diffusion_prior, generator) -> None:
     torch.testing.assert_close(spread, diffusion_prior.schedule.sigma_bar[:5], rtol=0.03, atol=0)
 
 
-def test_symbol_vector_samples_follow_the_tilted_normal(generator) -> None:
+def test_symbol_vector_samples_follow_the_tilted_normal(generator: torch.Generator) -> None:
     """A network with one layer's worth of linear energy, F(z) = ⟨w, z⟩ + const, tilts N(0, I) to
     N(w, I).
     """
@@ -193,7 +215,7 @@ def test_symbol_vector_samples_follow_the_tilted_normal(generator) -> None:
     assert z.var(0).mean().item() == pytest.approx(0.3**2 / (1 - contraction**2), rel=0.03)
 
 
-def test_symbol_vector_contrast(generator) -> None:
+def test_symbol_vector_contrast(generator: torch.Generator) -> None:
     torch.manual_seed(0)
     prior = SymbolVectorPrior(SymbolVectorNet(4, 8, 3), steps=5, step_size=0.5)
     z = torch.randn(6, 4, requires_grad=True)
@@ -205,7 +227,7 @@ def test_symbol_vector_contrast(generator) -> None:
     torch.testing.assert_close(z.grad, expected.grad)
 
 
-def test_codes_are_uniform_and_one_hot(generator) -> None:
+def test_codes_are_uniform_and_one_hot(generator: torch.Generator) -> None:
     z = UniformCode(3, 5).sample(100_000, generator)
     assert z.shape == (100_000, 15)
     assert (z.unflatten(1, (3, 5)).sum(-1) == 1).all()
@@ -219,7 +241,7 @@ def test_extreme_noise_is_a_code_too() -> None:
     assert codes.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]
 
 
-def test_a_joint_prior_is_the_product(generator) -> None:
+def test_a_joint_prior_is_the_product(generator: torch.Generator) -> None:
     prior = JointPrior(UniformCode(2, 3), StandardNormal(4))
     z = prior.sample(50_000, generator)
     torch.testing.assert_close(z[:, :6].mean(0), torch.full((6,), 1 / 3), atol=0.01, rtol=0)
@@ -230,7 +252,7 @@ def test_a_joint_prior_is_the_product(generator) -> None:
     torch.testing.assert_close(prior.log_prob(z), expected)
 
 
-def test_an_autoencoders_prior_samples_and_says_no_more(generator) -> None:
+def test_an_autoencoders_prior_samples_and_says_no_more(generator: torch.Generator) -> None:
     prior, q = SamplingOnly(StandardNormal(3)), Gaussian(torch.zeros(2, 3), torch.zeros(2, 3))
     assert prior.sample(50_000, generator).std().item() == pytest.approx(1, abs=0.02)
     assert prior.log_prob(torch.zeros(2, 3)) is None
@@ -238,7 +260,7 @@ def test_an_autoencoders_prior_samples_and_says_no_more(generator) -> None:
     assert not prior.generative
 
 
-def test_stages_make_the_sample_of_one_chain(diffusion_prior) -> None:
+def test_stages_make_the_sample_of_one_chain(diffusion_prior: LatentDiffusionPrior) -> None:
     """Run by hand with the same noise: z_T, then each level's Langevin steps."""
     noise = [torch.randn(vectors, 5, 4) for vectors in diffusion_prior.noise]
     assert [len(one) for one in noise] == [1, 3, 3, 3, 3, 3, 3]

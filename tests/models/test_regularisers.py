@@ -1,10 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from ldebm.models.posteriors import Gaussian
 from ldebm.models.regularisers import Draw, entropy_floor, free_bits_kl
 
 
-def _draw(case):
+def _draw(case: dict[str, Any]) -> Draw:
     q = Gaussian(
         torch.tensor(case["mean"], requires_grad=True),
         torch.tensor(case["logvar"], requires_grad=True),
@@ -12,12 +15,12 @@ def _draw(case):
     return Draw(q, q.mean, None, torch.Generator())
 
 
-def test_free_bits(golden, close) -> None:
+def test_free_bits(golden: dict[str, Any], close: Callable[..., None]) -> None:
     case = golden["svebm"]["free_bits"]
     close(free_bits_kl(case["threshold"])(_draw(case)).mean(), case["svebm_kl"])
 
 
-def test_entropy_floor(golden, close) -> None:
+def test_entropy_floor(golden: dict[str, Any], close: Callable[..., None]) -> None:
     case = golden["svebm"]["free_bits"]
     close(entropy_floor(case["threshold"])(_draw(case)).mean(), case["ldebm_neg_entropy"])
 

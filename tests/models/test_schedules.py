@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,7 @@ from ldebm.models.regularisers import Regulariser
 from ldebm.models.schedules import constant, cyclic, logistic, while_positive
 
 
-def test_logistic(golden) -> None:
+def test_logistic(golden: dict[str, Any]) -> None:
     case = golden["kl_weight"]["logistic"]
     weight = logistic(case["k"], case["x0"])
     assert [weight(step, 0) for step in case["step"]] == pytest.approx(case["weight"])
@@ -29,11 +30,11 @@ def test_logistic(golden) -> None:
         (0.0025, 2500.0, 2900, math.e / (1 + math.e)),
     ],
 )
-def test_logistic_by_hand(slope: float, midpoint: float, step: int, weight) -> None:
+def test_logistic_by_hand(slope: float, midpoint: float, step: int, weight: float) -> None:
     assert logistic(slope, midpoint)(step, 0) == pytest.approx(weight, rel=1e-12, abs=0)
 
 
-def test_cyclic(golden) -> None:
+def test_cyclic(golden: dict[str, Any]) -> None:
     for case in golden["kl_weight"]["cyclic"]:
         weight = cyclic(case["n_cycle"], case["stop"], case["ratio_zero"], case["ratio_increase"])
         assert [weight(step, case["n_iter"]) for step in range(case["n_iter"])] == pytest.approx(

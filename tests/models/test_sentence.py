@@ -1,7 +1,12 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from ldebm.config import RowConfig
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.models import decoder as decoder_module
@@ -9,11 +14,14 @@ from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
 from ldebm.models.networks import SentenceSize
 from ldebm.models.posteriors import MixtureHead
+from ldebm.models.sentence import SentenceModel
 from ldebm.rows import ROWS
+
+Reference = tuple[Encoder, Decoder, MixtureHead, dict[str, Any]]
 
 
 @pytest.fixture
-def reference(golden):
+def reference(golden: dict[str, Any]) -> Reference:
     """The sentence model of the golden numbers: encoder, decoder, posterior and the case."""
     case = golden["sentence_model"]
     state = {name: torch.tensor(value) for name, value in case["state"].items()}
@@ -55,11 +63,11 @@ def reference(golden):
     return encoder, decoder, posterior, case
 
 
-def _lengths(tokens):
+def _lengths(tokens: Tensor) -> Tensor:
     return torch.full((len(tokens),), tokens.shape[1] - 1)
 
 
-def test_encoder_and_posterior(reference, close) -> None:
+def test_encoder_and_posterior(reference: Reference, close: Callable[..., None]) -> None:
     encoder, _, posterior, case = reference
     tokens = torch.tensor(case["tokens"])
     state = encoder(tokens, _lengths(tokens))
@@ -70,7 +78,7 @@ def test_encoder_and_posterior(reference, close) -> None:
     close(q.code.logits, case["qc_logits"])
 
 
-def test_token_likelihood(reference, close) -> None:
+def test_token_likelihood(reference: Reference, close: Callable[..., None]) -> None:
     _, decoder, _, case = reference
     tokens, z = torch.tensor(case["tokens"]), torch.tensor(case["q_mean"])
     expected = torch.tensor(case["token_nll"])
@@ -78,7 +86,7 @@ def test_token_likelihood(reference, close) -> None:
     close(decoder(tokens, _lengths(tokens), z), expected.sum(1))
 
 
-def test_greedy_decoding(reference) -> None:
+def test_greedy_decoding(reference: Reference) -> None:
     """The golden decoding goes on after </s> and <pad>, whose ids are not ours there.
 
     Tokens that end nothing here must agree.
@@ -97,7 +105,7 @@ def test_greedy_decoding(reference) -> None:
     assert torch.equal(torch.stack(steps, 1), greedy)
 
 
-def test_decoding_equals_rescoring_step_by_step(generator) -> None:
+def test_decoding_equals_rescoring_step_by_step(generator: torch.Generator) -> None:
     """Greedy decoding against the teacher-forced likelihood.
 
     Each decoded token has the lowest cost of all at its place.
@@ -153,7 +161,7 @@ def test_a_sentences_cost_is_the_sum_of_its_tokens() -> None:
     torch.testing.assert_close(decoder(tokens, lengths, z), torch.tensor(by_hand))
 
 
-def test_sampled_decoding_has_the_models_frequencies(generator) -> None:
+def test_sampled_decoding_has_the_models_frequencies(generator: torch.Generator) -> None:
     torch.manual_seed(3)
     decoder = Decoder(torch.nn.Embedding(5, 6), 6, 2, 2, 0.0, tied=True).eval()
     z = torch.ones(1, 2)
@@ -168,17 +176,17 @@ SIZE = SentenceSize(vocabulary=30, embedding=12, hidden=12, dropout=0.3)
 
 
 @pytest.fixture(params=list(ROWS))
-def row(request: pytest.FixtureRequest, small_rows):
+def row(request: pytest.FixtureRequest, small_rows: dict[str, RowConfig]) -> RowConfig:
     return small_rows[request.param]
 
 
 @pytest.fixture
-def model(row):
+def model(row: RowConfig) -> SentenceModel:
     torch.manual_seed(1)
     return row.build(SIZE)
 
 
-def make_batch(sentences, width=None):
+def make_batch(sentences: list[list[int]], width: int | None = None) -> Batch:
     lengths = torch.tensor([len(sentence) + 1 for sentence in sentences])
     tokens = torch.full((len(sentences), (width or int(lengths.max())) + 1), PAD)
     for row, sentence in enumerate(sentences):
@@ -189,7 +197,7 @@ def make_batch(sentences, width=None):
 SENTENCES = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16, 5], [3], [7, 7, 8, 20, 21]]
 
 
-def labelled(model):
+def labelled(model: SentenceModel) -> Batch:
     batch = make_batch(SENTENCES)
     plan = model.plan_epoch(
         40, np.random.default_rng(1), lambda: np.random.default_rng(2).normal(size=(40, 6))
@@ -198,7 +206,7 @@ def labelled(model):
     return Batch(batch.tokens, batch.lengths, batch.indices, labels)
 
 
-def test_results_depend_neither_on_padding_nor_on_the_batch(model) -> None:
+def test_results_depend_neither_on_padding_nor_on_the_batch(model: SentenceModel) -> None:
     model.eval()
     together = model.validation_loss(make_batch(SENTENCES, width=20), seed=1)
     for index, sentence in enumerate(SENTENCES):
@@ -214,7 +222,7 @@ def test_results_depend_neither_on_padding_nor_on_the_batch(model) -> None:
             )
 
 
-def test_gradients_reach_all_parameters(model, generator) -> None:
+def test_gradients_reach_all_parameters(model: SentenceModel, generator: torch.Generator) -> None:
     model.train().loss(labelled(model), 999, 1000, generator).total.backward()
     without = [
         name
@@ -224,7 +232,9 @@ def test_gradients_reach_all_parameters(model, generator) -> None:
     assert without == []
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator) -> None:
+def test_the_loss_is_the_weighted_sum_of_its_terms(
+    model: SentenceModel, generator: torch.Generator
+) -> None:
     loss = model.train().loss(labelled(model), 999, 1000, generator)
     weights = {
         regulariser.name: regulariser.weight(999, 1000) for regulariser in model.regularisers
@@ -235,7 +245,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(model, generator) -> None:
     torch.testing.assert_close(loss.total.detach(), total)
 
 
-def test_groups_are_those_the_row_names(row, model) -> None:
+def test_groups_are_those_the_row_names(row: RowConfig, model: SentenceModel) -> None:
     groups = model.parameter_groups()
     assert tuple(groups) == row.optimised
     assert {id(p) for group in groups.values() for p in group} == {
@@ -243,7 +253,7 @@ def test_groups_are_those_the_row_names(row, model) -> None:
     }
 
 
-def test_sampling(model, generator) -> None:
+def test_sampling(model: SentenceModel, generator: torch.Generator) -> None:
     sentences = model.eval().sample(6, 10, generator)
     assert sentences.shape == (6, 10)
     assert sentences.max() < SIZE.vocabulary

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from shipped import shipped_parameters
 import ldebm
 from ldebm import build, params
 from ldebm.build import build_model
+from ldebm.config import Params
 from ldebm.context import Context
 from ldebm.data.batches import collate
 from ldebm.data.corpus import tokenize
@@ -41,7 +43,7 @@ TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory):
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     folder = tmp_path_factory.mktemp("corpus")
     raw = params.merge(
         shipped_parameters(),
@@ -52,7 +54,9 @@ def small(tmp_path_factory: pytest.TempPathFactory):
     return params.validate(raw, "params.yaml"), folder / "tokens"
 
 
-def run(small, key, tmp_path: Path, name):
+def run(
+    small: tuple[Params, Path], key: str, tmp_path: Path, name: str
+) -> tuple[bytes, list[dict[str, str]]]:
     settings, tokens = small
     work, out = tmp_path / name / "work", tmp_path / name / "out"
     work.mkdir(parents=True, exist_ok=True)
@@ -72,15 +76,15 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("key", ["vae", "ldebm"])
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
-    small, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Params, Path], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer_module, "LOG_EVERY", 4)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     whole = run(small, key, tmp_path, "whole")
     step = Trainer._step
 
-    def stop_at(limit):
-        def stepping(self):
+    def stop_at(limit: int) -> Callable[[Trainer], None]:
+        def stepping(self: Trainer) -> None:
             if self.progress.step == limit:
                 raise KilledError
             step(self)
@@ -98,7 +102,7 @@ def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
 
 @pytest.mark.parametrize("damaged", ["checkpoint.safetensors", "best.safetensors"])
 def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
-    small,
+    small: tuple[Params, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -107,7 +111,7 @@ def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
     whole = run(small, "vae", tmp_path, "whole")
     step = Trainer._step
 
-    def stopping(self):
+    def stopping(self: Trainer) -> None:
         if self.progress.step == 25:  # validated, and so saved, at 10 and 20
             raise KilledError
         step(self)
@@ -126,7 +130,7 @@ def test_damage_is_set_aside_and_the_run_ends_in_the_same_bits(
 
 
 def test_weights_that_were_damaged_after_the_last_step_are_no_result(
-    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damage(self: Trainer) -> None:
         path = self.best_path
@@ -144,7 +148,10 @@ def test_weights_that_were_damaged_after_the_last_step_are_no_result(
 
 
 def test_a_run_goes_on_from_another_kind_of_device(
-    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: tuple[Params, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Its generator's state, 16 bytes on CUDA, is of no use; weights, optimiser and steps go on."""
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
@@ -166,13 +173,15 @@ def test_a_run_goes_on_from_another_kind_of_device(
     assert said.count("checkpoint.safetensors: made on another kind of device than cpu") == 1
 
 
-def _until(trainer: Trainer, last: int, step) -> None:
+def _until(trainer: Trainer, last: int, step: Callable[[Trainer], None]) -> None:
     if trainer.progress.step == last:
         raise KilledError
     step(trainer)
 
 
-def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_model_and_another_does_not(
+    small: tuple[Params, Path], tmp_path: Path
+) -> None:
     assert run(small, "svebm", tmp_path, "one") == run(small, "svebm", tmp_path, "two")
     settings = small[0]
     torch.manual_seed(1)
@@ -181,7 +190,7 @@ def test_the_same_seed_gives_the_same_model_and_another_does_not(small, tmp_path
     assert not torch.equal(first, build_model(settings, "svebm", 50).decoder.embedding.weight)
 
 
-def test_what_a_run_leaves(small, tmp_path: Path) -> None:
+def test_what_a_run_leaves(small: tuple[Params, Path], tmp_path: Path) -> None:
     settings, tokens = small
     _, history = run(small, "dgm_vae", tmp_path, "run")
     record = json.loads((tmp_path / "run/out/run.json").read_text())
@@ -205,7 +214,9 @@ def test_what_a_run_leaves(small, tmp_path: Path) -> None:
     assert posterior_modes(context, model, context.corpus.test).shape == (40, 6)
 
 
-def test_the_folder_stands_alone(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_stands_alone(
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(small, "dgm_vae", tmp_path, "run")
     settings, tokens = small
     context = Context.open(settings, "dgm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
@@ -222,7 +233,7 @@ def test_the_folder_stands_alone(small, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_says_so(
-    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, tokens = small
     monkeypatch.setattr(devices, "processor_flags", set)
@@ -235,7 +246,7 @@ def test_bfloat16_that_would_be_emulated_is_trained_in_float32_and_the_record_sa
     )
 
 
-def test_posterior_modes_come_in_the_order_of_the_split(small) -> None:
+def test_posterior_modes_come_in_the_order_of_the_split(small: tuple[Params, Path]) -> None:
     settings, tokens = small
     context = Context.open(settings, "vae", 1, tokens, NoTracker(), Path(), Path())
     corpus, model = context.corpus, build.build(context).eval()
@@ -278,7 +289,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, at: int, gradient: bool = False) -
     ],
 )
 def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
-    small,
+    small: tuple[Params, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     at: int,
@@ -293,7 +304,7 @@ def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
 
 
 def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(
-    small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each validation's figure; the last is that of the kept weights with the run's own seed."""
     weights, history = run(small, "svebm", tmp_path, "with")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from shipped import write_shipped_parameters
 
 from ldebm.config import RowConfig
 from ldebm.data.grammar import write_corpus
@@ -34,6 +35,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     write_corpus(folder, 1, {"train": 120, "valid": 10, "test": 10})
     (folder / "overlay.yaml").write_text(OVERLAY)
+    write_shipped_parameters(folder)
     return folder
 
 
@@ -45,6 +47,8 @@ def run(script: str, corpus: Path, *options: str) -> tuple[list[list[str]], dict
         ROOT / "benchmarks" / script,
         "--corpus",
         corpus,
+        "--params",
+        corpus / "params.yaml",
         "--overlay",
         corpus / "overlay.yaml",
     ]

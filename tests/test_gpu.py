@@ -1,6 +1,6 @@
 """On CUDA the same numbers come out as on the CPU, where both are given the same draws.
 
-None of this has been run: no CUDA device was at hand when it was written.
+None of this has been run on CUDA: no device was at hand when it was written.
 """
 
 from pathlib import Path

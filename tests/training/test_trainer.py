@@ -160,7 +160,7 @@ def test_a_run_goes_on_from_another_kind_of_device(
     monkeypatch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
     with pytest.raises(KilledError):
         run(small, "vae", tmp_path, "parts")
-    path = tmp_path / "parts/work/checkpoint.safetensors"
+    path = tmp_path / "parts" / "work" / "checkpoint.safetensors"
     tensors, state = checkpoint.load(path)
     other = {"random/generator": torch.zeros(16, dtype=torch.uint8), "random/cuda": torch.zeros(16)}
     checkpoint.save(path, tensors | other, state)

@@ -203,11 +203,10 @@ class Trainer:
         if not math.isfinite(entry["valid_loss"]):
             raise self._diverged(self.progress.step, "valid_loss", entry["valid_loss"])
         entry |= self._prior_fit()
-        if getattr(self.training, "select", None) == "valid_bleu":
+        if self.model.encoder is not None:
             entry["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)
-        verdict = self.policy.observe(
-            -entry["valid_bleu"] if "valid_bleu" in entry else entry["valid_loss"]
-        )
+        by_bleu = getattr(self.training, "select", None) == "valid_bleu"
+        verdict = self.policy.observe(-entry["valid_bleu"] if by_bleu else entry["valid_loss"])
         if verdict.keep:
             checkpoint.save(
                 self.best_path, checkpoint.model_tensors(self.model), {"step": self.progress.step}

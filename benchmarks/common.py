@@ -6,7 +6,6 @@ A corpus and parameters, timing, peak memory, fresh processes, Markdown.
 import argparse
 import contextlib
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -343,13 +342,4 @@ def machine(threads: int | None, device: str) -> str:
     """Hardware and versions in a line."""
     devices.prepare(chosen := devices.choose(device))
     torch.set_num_threads(threads or torch.get_num_threads())
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    processor = (
-        names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
-    )
-    return f"{processor}; {devices.describe(chosen)}; PyTorch {torch.__version__}"
+    return f"{devices.describe(chosen)}; PyTorch {torch.__version__}"

@@ -4,6 +4,7 @@ Imports torch only where torch itself must be asked: steps read the precision wi
 """
 
 import os
+import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,12 @@ ISA_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # what oneDNN may use, 
 WITHOUT_BFLOAT16 = {
     "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI",
 }  # fmt: skip
+WIDEST = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512, bfloat16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
 
 
 def kind(name: str) -> str:
@@ -102,7 +109,17 @@ def describe(device: "torch.device") -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} thread{'s' * (threads != 1)}"
+
+
+def processor() -> str:
+    """The processor's name, and the widest vector instructions it says it has."""
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = named[0] if named else platform.processor() or platform.machine()
+    widest = [spoken for flag, spoken in WIDEST.items() if flag in processor_flags()]
+    return f"{name} ({widest[0]})" if widest else name
 
 
 def _has_cuda() -> bool:

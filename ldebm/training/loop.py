@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -71,6 +72,7 @@ def _write_record(context: Context, trainer: Trainer) -> None:
         "kept_step": progress.kept_step,
         "stopped": progress.stopped,
         "seconds": progress.seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
         "device": devices.describe(context.device),
         "versions": package_versions(),
         "git_commit": git_commit(),

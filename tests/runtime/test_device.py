@@ -116,3 +116,16 @@ def test_float32_is_float32_after_preparing() -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
     assert torch.tensor([1e-20]) * 1e-20 == 0
+
+
+def test_a_processor_is_named_with_its_widest_instructions(
+    flags: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nmodel name\t: Some CPU 9000\n" * 2)
+    monkeypatch.setattr(devices, "CPU_INFO", told)
+    assert devices.processor() == "Some CPU 9000 (AVX-512)"
+    flags.add("amx_bf16")
+    assert devices.processor() == "Some CPU 9000 (AMX)"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert devices.describe(torch.device("cpu")) == "Some CPU 9000 (AMX), 1 thread"

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,17 @@ def build_parser() -> argparse.ArgumentParser:
     verbs.add_parser(
         "table", parents=[common], help="the table and its figures from everything above"
     ).set_defaults(run=_table)
+    for verb, help_, run in (
+        ("keep", "copy the small results of finished rows into a folder", _keep),
+        (
+            "assemble",
+            "the table of the rows kept in a folder, whichever machine made them",
+            _assemble,
+        ),
+    ):
+        kept = verbs.add_parser(verb, parents=[common], help=help_)
+        kept.add_argument("folder", metavar="FOLDER", help="where small results are kept")
+        kept.set_defaults(run=run)
     verbs.add_parser(
         "models", parents=[common], help="the rows, what they are composed of, and their sizes"
     ).set_defaults(run=_models)
@@ -163,6 +175,22 @@ def _table(options: argparse.Namespace) -> None:
     from ldebm.pipeline import steps
 
     steps.run(_project(options).table())
+
+
+def _keep(options: argparse.Namespace) -> None:
+    from ldebm.pipeline import kept
+
+    for line in kept.keep(_project(options), Path(options.folder)):
+        print(line, flush=True)
+
+
+def _assemble(options: argparse.Namespace) -> None:
+    from ldebm.pipeline import kept, steps
+
+    project, folder = _project(options), Path(options.folder)
+    for step in (project.raw(), project.tokens()):
+        steps.run(step)
+    print(*kept.assemble(project, folder, folder), sep="\n")
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -120,17 +120,21 @@ class Results:
         return numbers
 
 
-def read_results(params: Params, root: Path) -> Results:
+def read_results(params: Params, root: Path, runs: Path | None = None) -> Results:
     """Everything the report shows of the models in `params`.
+
+    The corpus is below `root`, what the models left below `runs` (default: there too).
 
     Raises:
         UserError: a file is missing; names it, and the command that makes it.
     """
-    corpus = Corpus.open(root / "data" / "tokens")
-    models = tuple(_read_model(params, root, key, label) for key, label in _labels(params).items())
+    corpus, runs = Corpus.open(root / "data" / "tokens"), runs or root
+    models = tuple(_read_model(params, runs, key, label) for key, label in _labels(params).items())
     printed = published_table() if params.data.corpus == "ptb" else {}
     shown = metrics.find(params.metrics)
-    return Results(corpus, shown, _test_set(params, root, corpus, shown), models, printed)
+    test_set = _test_set(params, corpus, shown)
+    test_set |= _limits(params, root, runs, corpus)
+    return Results(corpus, shown, test_set, models, printed)
 
 
 def published_table() -> dict[str, Scores]:
@@ -222,14 +226,19 @@ def _finite(values: Mapping[str, Any]) -> Scores:
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _test_set(params: Params, root: Path, corpus: Corpus, shown: Sequence[Metric]) -> Scores:
-    """What the metrics say of the test set itself, of a judge of real text, and of the source."""
+def _test_set(params: Params, corpus: Corpus, shown: Sequence[Metric]) -> Scores:
+    """What the metrics say of the test set itself."""
     texts = Texts.of_test_set(corpus, params.sentence_model.max_tokens)
-    values = [(one.key, one.of_test_set(texts)) for one in shown]
-    path = run_folder(root, "judgements", REAL, 1) / "scores.json"
-    values += [("rppl_real_text", _finite(_read_json(path, "judge", REAL, 1)).get("rppl"))]
-    values += [("nll", _source_nll(params, root, corpus.test))]
-    return {name: value for name, value in values if value is not None}
+    values = {one.key: one.of_test_set(texts) for one in shown}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _limits(params: Params, root: Path, runs: Path, corpus: Corpus) -> Scores:
+    """What a judge of real text says, and the source of the corpus, where it is known."""
+    path = run_folder(runs, "judgements", REAL, 1) / "scores.json"
+    rppl = _finite(_read_json(path, "judge", REAL, 1)).get("rppl")
+    values = {"rppl_real_text": rppl, "nll": _source_nll(params, root, corpus.test)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _source_nll(params: Params, root: Path, test: Split) -> float | None:

@@ -22,7 +22,7 @@ def columns(metrics: Sequence[Metric]) -> list[str]:
     for one in metrics:
         names += [one.key, f"{one.key}_sd"]
         names += [f"{one.published}_paper"] if one in last.values() else []
-    others = ("seeds", "parameters", "train_seconds", "device", "rppl_real_text")
+    others = ("seeds", "parameters", "train_seconds", "device", "commit", "rppl_real_text")
     return ["row", "model", *names, *others]
 
 
@@ -58,7 +58,8 @@ def _model_cells(found: Results, result: ModelResult) -> Cells:
         if statistic := result.statistic(one.key):
             cells[one.key] = round(statistic.mean, 4)
             cells[f"{one.key}_sd"] = None if statistic.sd is None else round(statistic.sd, 4)
-    cells |= {"seeds": _seeds(result), "parameters": _weights(result), "device": _device(result)}
+    cells |= {"seeds": _seeds(result), "parameters": _weights(result)}
+    cells |= {"device": _of_runs(result, "device"), "commit": _of_runs(result, "git_commit")}
     cells["train_seconds"] = round(result.mean("seconds"), 1)
     return cells | _paper_cells(found, result.row)
 
@@ -67,8 +68,10 @@ def _seeds(result: ModelResult) -> str:
     return " ".join(str(run.seed) for run in result.runs)
 
 
-def _device(result: ModelResult) -> str:
-    return "; ".join(dict.fromkeys(run.record["device"] for run in result.runs))
+def _of_runs(result: ModelResult, name: str) -> str:
+    """What the records of the runs say, each thing once."""
+    said = (run.record.get(name) for run in result.runs)
+    return "; ".join(dict.fromkeys(one for one in said if one))
 
 
 def _weights(result: ModelResult) -> int:
@@ -109,7 +112,7 @@ def _model_texts(found: Results, result: ModelResult) -> list[str]:
         mark = f" ± {error.mean:.{one.decimals}f} s.e." if error else ""
         cells.append(_cell(result.statistic(one.key), one, printed.get(one.key), mark, before))
     training = f"{result.mean('epochs'):.3g} epochs, {duration(result.mean('seconds'))}"
-    others = [_seeds(result), f"{_weights(result):,}", training, _device(result)]
+    others = [_seeds(result), f"{_weights(result):,}", training, _of_runs(result, "device")]
     return [result.label, *cells, *others]
 
 

@@ -10,16 +10,20 @@ from ldebm.report.figures import draw_figures
 from ldebm.report.results import read_results
 
 
-def write_results(params: Params, root: Path, results: Path) -> None:
+def write_results(params: Params, root: Path, results: Path, runs: Path | None = None) -> None:
     """The table, claims, what the symbols mean, figures/*.png, each whole or not at all.
+
+    The corpus is below `root`, what the models left below `runs` (default: there too).
 
     Raises:
         UserError: a file of a run is missing; names the first, and the command that makes it.
     """
-    found = read_results(params, root)
+    found = read_results(params, root, runs)
     with staged(results) as folder:
         table.write_csv(found, folder / "table.csv")
-        text = "\n".join([table.markdown(params, found), *diagnostics.markdown(found, root)])
+        text = "\n".join(
+            [table.markdown(params, found), *diagnostics.markdown(found, runs or root)]
+        )
         (folder / "table.md").write_text(text, encoding="utf-8")
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")

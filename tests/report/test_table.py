@@ -58,7 +58,8 @@ def test_durations() -> None:
 
 
 def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
-    runs.run("vae", rppl=700.25, scores={"bleu": 0.0, "wkl": 0.5, "nll": 100.5})
+    scores = {"bleu": 0.0, "wkl": 0.5, "nll": 100.5}
+    runs.run("vae", rppl=700.25, scores=scores, record={"git_commit": "abc123"})
     write_results(make_params({"vae": "VAE"}, corpus="ptb"), runs.root, runs.root / "results")
     assert table(runs.root / "results")["VAE"] == {
         "row": "VAE", "model": "vae", "rppl": "700.25", "rppl_sd": "", "rppl_paper": "686.18",
@@ -67,7 +68,7 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
         "nll": "100.5", "nll_sd": "", "nll_importance": "", "nll_importance_sd": "",
         "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
         "seeds": "1", "parameters": "1023", "train_seconds": "90.0",
-        "device": "CPU, 2 threads", "rppl_real_text": "",
+        "device": "CPU, 2 threads", "commit": "abc123", "rppl_real_text": "",
     }  # fmt: skip
 
 

@@ -1,0 +1,179 @@
+"""Rows kept from several machines make the table that one machine makes of them."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shipped import shipped_parameters
+
+from ldebm import params as parameters
+from ldebm.errors import UserError
+from ldebm.pipeline import kept, steps
+from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.steps import Step
+from ldebm.report.write import write_results
+
+RECORD = {
+    "weights": {"sentence": 7}, "seconds": 1.0, "epochs": 1.0, "kept_step": 3, "device": "A CPU",
+}  # fmt: skip
+Make = Callable[..., Project]
+
+
+def stub(step: Step) -> None:
+    """Run a step that writes by itself what the real one would, small."""
+    number = float(sum(map(ord, step.key)))
+    files = {
+        "train": {
+            "run.json": json.dumps({**RECORD, "git_commit": f"of {step.key}"}),
+            "history.csv": "step,epoch,loss,valid_loss,seconds\n3,1.0,2.0,1.5,1.0\n",
+            "model.safetensors": "heavy",
+        },
+        "sample": {"samples.txt": "".join(f"{step.key} {n}\n" for n in range(300))},
+        "judge": {"scores.json": json.dumps({"rppl": number}), "history.csv": "epoch\n1\n"},
+        "evaluate": {"scores.json": '{"bleu": 5.0}', "reconstructions.txt": "a\n" * 250},
+        "likelihood": {"scores.json": '{"nll": 20.0}', "sentences.csv": "sentence,nll\n0,20.0\n"},
+    }[step.verb]
+
+    def work(checkpoints: Path, out: Path) -> None:
+        for name, text in files.items():
+            (out / name).write_text(text)
+
+    steps.run(replace(step, work=work))
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A project on a machine of its own, of which some rows are finished."""
+    monkeypatch.setattr("ldebm.report.write.draw_figures", lambda *given: None)
+
+    def project(machine: str, finished: list[str], **evaluation: Any) -> Project:
+        raw = shipped_parameters()
+        raw["data"] |= {"corpus": "grammar"}
+        raw["data"]["grammar"] |= {"train": 30, "valid": 5, "test": 5}
+        raw["models"] = {key: raw["models"][key] for key in ("vae", "ae", "dae")}
+        raw["evaluation"] |= evaluation
+        made = Project(parameters.validate(raw, "test"), tmp_path / machine)
+        for step in (made.raw(), made.tokens()):
+            steps.run(step)
+        for step in (made.sample("real", 1), made.judge("real", 1)):
+            stub(step)
+        for key in finished:
+            for verb in KINDS:
+                stub(made.step(verb, key, 1))
+        return made
+
+    return project
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_of_two_machines_make_the_table_of_one(make: Make, tmp_path: Path) -> None:
+    at_once = make("one", ["vae", "ae", "dae"])
+    write_results(at_once.params, at_once.root, tmp_path / "at-once")
+    said = [
+        *kept.keep(make("left", ["vae"]), tmp_path / "kept"),
+        *kept.keep(make("right", ["ae", "dae"]), tmp_path / "kept"),
+    ]
+    assert said == [
+        "real seed 1: kept",
+        "vae seed 1: kept",
+        "ae seed 1: train ae seed 1 is not up to date; not kept",
+        "dae seed 1: train dae seed 1 is not up to date; not kept",
+        "real seed 1: kept",
+        "vae seed 1: train vae seed 1 is not up to date; not kept",
+        "ae seed 1: kept",
+        "dae seed 1: kept",
+    ]
+    assert list(kept.assemble(at_once, tmp_path / "kept", tmp_path / "out")) == [
+        f"{tmp_path / 'out'}: 3 rows"
+    ]
+    assert table(tmp_path / "out") == table(tmp_path / "at-once")
+    assert [row["commit"] for row in table(tmp_path / "out")] == ["", "of ae", "of vae", "of dae"]
+
+
+def test_what_is_kept_is_small_and_no_text_of_the_corpus(make: Make, tmp_path: Path) -> None:
+    list(kept.keep(make("one", ["vae"]), tmp_path / "kept"))
+    names = {path.name for path in (tmp_path / "kept/models/vae/seed1").iterdir()}
+    assert names == {"run.json", "history.csv", "manifest.json"}
+    samples = (tmp_path / "kept/samples/vae/seed1/samples.txt").read_text().splitlines()
+    assert samples == [f"vae {n}" for n in range(200)]
+    assert not (tmp_path / "kept/samples/real/seed1/samples.txt").exists()
+
+
+def test_rows_that_are_not_there_yet_are_named(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    list(kept.keep(project, tmp_path / "kept"))
+    (said,) = kept.assemble(project, tmp_path / "kept", tmp_path / "out")
+    assert said.endswith("1 rows; not kept yet: ae seed 1, dae seed 1")
+    assert [row["row"] for row in table(tmp_path / "out")] == ["TEST SET", "VAE"]
+
+
+def _damaged(folder: Path) -> None:
+    (folder / "judgements/vae/seed1/scores.json").write_text('{"rppl": 1.0}')
+
+
+def _of_another(folder: Path) -> None:
+    """The weights of one training, the scores of another."""
+    path = folder / "models/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["outputs"]["model.safetensors"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+
+
+def _without_real_text(folder: Path) -> None:
+    shutil.rmtree(folder / "judgements/real")
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (_damaged, "judgements/vae/seed1/scores.json: is damaged"),
+        (_of_another, "samples/vae/seed1/manifest.json: was made from other model"),
+        (_without_real_text, "the judgement of real text is not kept"),
+    ],
+)
+def test_a_row_that_is_not_of_one_piece_is_refused(
+    make: Make, tmp_path: Path, harm: Callable[[Path], None], says: str
+) -> None:
+    project = make("one", ["vae"])
+    list(kept.keep(project, tmp_path / "kept"))
+    harm(tmp_path / "kept")
+    with pytest.raises(UserError, match=says):
+        list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+    assert not (tmp_path / "out/table.csv").exists()
+
+
+def test_a_row_made_with_other_parameters_is_refused(make: Make, tmp_path: Path) -> None:
+    list(kept.keep(make("one", ["vae"]), tmp_path / "kept"))
+    other = make("two", [], likelihood_samples=7)
+    with pytest.raises(UserError, match=r"evaluation.likelihood_samples was 500, and is 7 here"):
+        list(kept.assemble(other, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_the_precision_of_a_machine_is_no_other_parameter(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    list(kept.keep(project, tmp_path / "kept"))
+    path = tmp_path / "kept/models/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["parameters"]["precision"] = "bfloat16"
+    path.write_text(json.dumps(manifest))
+    assert list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_rows_of_another_corpus_are_refused(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    list(kept.keep(project, tmp_path / "kept"))
+    tokens = project.tokens().output / "manifest.json"
+    manifest = json.loads(tokens.read_text())
+    manifest["outputs"]["test.tokens.npy"] = "0" * 64
+    tokens.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="was made from other tokens"):
+        list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))

@@ -1,0 +1,89 @@
+"""What the first line says, against operations counted on the models themselves."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from shipped import shipped_parameters
+
+from ldebm import params as parameters
+from ldebm.config import Params
+from ldebm.models.networks import SentenceSize
+from ldebm.pipeline import announce
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import operations
+
+WIDE = {"embedding": 96, "hidden": 96}
+GRAMMAR = {"seed": 1, "train": 1000, "valid": 10, "test": 20}
+
+
+def stale(*named: str) -> Any:
+    """Steps with work to do, as `verb key`."""
+    return [
+        SimpleNamespace(verb=verb, key=key)
+        for verb, _, key in (one.partition(" ") for one in named)
+    ]
+
+
+@pytest.fixture
+def params() -> Params:
+    raw = shipped_parameters()
+    raw["data"] |= {"corpus": "grammar", "grammar": GRAMMAR}
+    raw["sentence_model"] |= WIDE
+    raw["models"]["ldebm"]["training"] |= {"batch": 100, "epochs": 3}
+    raw["evaluation"] |= {"samples": 50000}
+    return parameters.validate(raw, "test")
+
+
+def test_a_training_is_what_its_matrices_have_to_do(params: Params) -> None:
+    """3 epochs of 1,000 sentences of 22 tokens, their products and those of two chains each."""
+    size = SentenceSize(vocabulary=223, embedding=96, hidden=96, dropout=0.0)
+    model = params.models["ldebm"].build(size)
+    word = 3 * (operations.encoder_macs(model) + operations.decoder_macs(model))
+    products = 3000 * (22 * word + 2 * operations.chain_macs(model))
+    expected = 2 * products / (0.7 * 1e9) + 30 * 0.01 + 5
+    hours = announce.estimated_hours(params, stale("train ldebm"), 1, lambda precision: 1e9)
+    assert hours * 3600 == pytest.approx(expected, rel=0.05)
+
+
+def test_more_cores_and_faster_ones_take_less(params: Params) -> None:
+    def hours(cores: int, speed: float) -> float:
+        steps = stale("train vae", "judge vae", "sample vae", "likelihood vae", "evaluate vae")
+        return announce.estimated_hours(params, steps, cores, lambda precision: speed)
+
+    assert hours(4, 1e9) == pytest.approx(hours(1, 1e9) / 4)
+    assert hours(1, 1e9) / 12 < hours(1, 1e10) < hours(1, 1e9) / 8  # what no size spares is left
+
+
+def test_each_precision_is_measured_once_and_where_it_is_used(params: Params) -> None:
+    asked = []
+
+    def speed(precision: str) -> float:
+        asked.append(precision)
+        return 1e9
+
+    mixed = params.model_copy(
+        update={"run": params.run.model_copy(update={"precision": "bfloat16"})}
+    )
+    announce.estimated_hours(mixed, stale("train vae", "judge vae", "train ldebm"), 1, speed)
+    assert asked == ["bfloat16", "float32"]
+
+
+def test_nothing_is_measured_where_nothing_long_is_left(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "product_speed", pytest.fail)
+    monkeypatch.setattr(announce.devices, "kind", lambda name: "cpu")
+    said = "ldebm: on the CPU (2 cores), no GPU is used; what is left takes minutes"
+    assert announce.sentence(params, stale("table ", "evaluate vae"), 2) == said
+
+
+def test_the_measurement_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "MEASURED", 0.01)
+    threads = torch.get_num_threads()
+    assert announce.product_speed("float32") > 1e7
+    assert torch.get_num_threads() == threads

@@ -33,12 +33,19 @@ class LatentDiffusionPrior(Prior):
     label = "latent diffusion energy"
 
     def __init__(
-        self, network: TimeConditionedNet, levels: int, steps: int, step_size: float
+        self,
+        network: TimeConditionedNet,
+        levels: int,
+        steps: int,
+        step_size: float,
+        sampling_steps: int | None = None,
     ) -> None:
+        """Chains of `steps` a level in training, and of `sampling_steps` (None: as many) after."""
         super().__init__()
         self.network, self.steps, self.step_size = network, steps, step_size
         self.schedule = NoiseSchedule(levels)
-        self.noise, self.noise_width = (1, *(steps for _ in range(levels))), network.latent_dim
+        self.noise = (1, *(sampling_steps or steps for _ in range(levels)))
+        self.noise_width = network.latent_dim
         self.symbol: int | None = None  # of p(z|y)
 
     def stage(self, index: int, state: Tensor | None, noise: Tensor) -> Tensor:
@@ -58,7 +65,7 @@ class LatentDiffusionPrior(Prior):
         It runs longer there: z_1 was drawn for any symbol, and the way to y's may be far.
         """
         one = copy(self)
-        one.symbol, one.noise = value, (*self.noise[:-1], GIVEN_STEPS * self.steps)
+        one.symbol, one.noise = value, (*self.noise[:-1], GIVEN_STEPS * self.noise[-1])
         return one
 
     def draw(self, z: Tensor, generator: torch.Generator) -> "DiffusionDraw":

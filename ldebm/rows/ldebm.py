@@ -27,6 +27,7 @@ class LdebmRow(RowConfig):
     energy_blocks: PositiveInt  # 12 [LDEBM]
     levels: PositiveInt  # T: 6 [LDEBM]
     langevin_steps: PositiveInt  # of a level; 50 [LDEBM]
+    sampling_steps: PositiveInt | None = None  # of a level in sampling; None: langevin_steps
     langevin_step_size: PositiveFloat  # 2e-3 in b_t² [LDEBM]
     entropy_floor: NonNegative  # nats a dimension; 1 [LDEBM]
     prior_weight: PositiveFloat  # γ: 0.1 [LDEBM]
@@ -55,7 +56,11 @@ class LdebmRow(RowConfig):
             *two_embeddings(size, self.latent_dim),
             posterior=GaussianHead(2 * size.hidden, self.latent_dim, activate=True),
             prior=LatentDiffusionPrior(
-                network, self.levels, self.langevin_steps, self.langevin_step_size
+                network,
+                self.levels,
+                self.langevin_steps,
+                self.langevin_step_size,
+                self.sampling_steps,
             ),
             regularisers=[
                 terms.Regulariser("negative_entropy", floor, factor=gamma),

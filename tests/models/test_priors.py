@@ -12,6 +12,7 @@ from ldebm.models.energy import (
     free_energy,
 )
 from ldebm.models.latent_diffusion import (
+    GIVEN_STEPS,
     DiffusionDraw,
     LatentDiffusionPrior,
     prior_energy,
@@ -127,6 +128,20 @@ def diffusion_prior() -> LatentDiffusionPrior:
     net = TimeConditionedNet(latent_dim=4, hidden=16, symbols=3, blocks=2, levels=6)
     net.settle()
     return LatentDiffusionPrior(net, levels=6, steps=3, step_size=0.002)
+
+
+def test_chains_may_be_longer_in_sampling_than_in_training(generator: torch.Generator) -> None:
+    """The steps of training see `steps` draws of noise a chain, whatever sampling is given."""
+    torch.manual_seed(0)
+    net = TimeConditionedNet(latent_dim=4, hidden=8, symbols=3, blocks=1, levels=2)
+    short = LatentDiffusionPrior(net, 2, 3, 0.002)
+    longer = LatentDiffusionPrior(net, 2, 3, 0.002, sampling_steps=7)
+    assert (short.noise, longer.noise) == ((1, 3, 3), (1, 7, 7))
+    z, seeds = torch.randn(8, 4), (torch.Generator().manual_seed(5) for _ in range(2))
+    pairs = zip((short, longer), seeds, strict=True)
+    drawn = [prior.draw(z, seed).negative for prior, seed in pairs]
+    torch.testing.assert_close(*drawn)
+    assert longer.given(0, 1).noise == (1, 7, 7 * GIVEN_STEPS)
 
 
 def test_who_is_trained_by_what(

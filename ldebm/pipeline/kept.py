@@ -16,7 +16,7 @@ from ldebm.data.files import REAL, read_text
 from ldebm.errors import UserError
 from ldebm.pipeline.manifest import MANIFEST, Hashes, read_manifest, write_manifest
 from ldebm.pipeline.project import KINDS, Project
-from ldebm.pipeline.steps import Step, is_stale
+from ldebm.pipeline.steps import Step
 
 WHOLE = {  # by verb, the files that are kept
     "train": ("run.json", "history.csv"),
@@ -46,13 +46,20 @@ class Row:
 
 
 def keep(project: Project, folder: Path) -> Iterator[str]:
-    """Copy the small results of every finished row into `folder`; say a line for each row."""
+    """Copy the small results of every finished row into `folder`; say a line for each row.
+
+    Finished is what is whole and was made with these parameters, if by an older source: the record
+    of a run names its commit.
+    """
+    tokens = project.tokens().output
     for row in rows(project):
-        hashes = Hashes(project.root / "work")
-        unfinished = next((one.name for one in row.steps if is_stale(one, hashes)), None)
-        hashes.save()
-        if unfinished:
-            yield f"{row.name}: {unfinished} is not up to date; not kept"
+        if missing := _missing(row, project.root):
+            yield f"{row.name}: not kept, {missing} is not done"
+            continue
+        try:
+            _check(row, project.root, tokens)
+        except UserError as error:
+            yield f"{row.name}: not kept, {error}"
             continue
         for step in row.steps:
             _keep(step, _place(folder, step))
@@ -72,11 +79,11 @@ def assemble(project: Project, folder: Path, out: Path) -> Iterator[str]:
 
     tokens, present, absent = project.tokens().output, set(), []
     for row in rows(project):
-        if all((_place(folder, step) / MANIFEST).exists() for step in row.steps):
+        if _missing(row, folder):
+            absent.append(row.name)
+        else:
             _check(row, folder, tokens)
             present.add((row.key, row.seed))
-        else:
-            absent.append(row.name)
     if (REAL, 1) not in present:
         raise UserError(f"{folder}: the judgement of real text is not kept there; judge it first")
     seeds = project.params.seeds
@@ -97,6 +104,12 @@ def rows(project: Project) -> Iterator[Row]:
     for key in project.params.models:
         for seed in project.params.seeds:
             yield Row(key, seed, tuple(project.step(verb, key, seed) for verb in KINDS))
+
+
+def _missing(row: Row, folder: Path) -> str | None:
+    """The first step of a row that left nothing below a folder."""
+    left = ((one.name, _place(folder, one) / MANIFEST) for one in row.steps)
+    return next((name for name, manifest in left if not manifest.exists()), None)
 
 
 def _place(folder: Path, step: Step) -> Path:

@@ -85,10 +85,10 @@ def test_rows_of_two_machines_make_the_table_of_one(make: Make, tmp_path: Path) 
     assert said == [
         "real seed 1: kept",
         "vae seed 1: kept",
-        "ae seed 1: train ae seed 1 is not up to date; not kept",
-        "dae seed 1: train dae seed 1 is not up to date; not kept",
+        "ae seed 1: not kept, train ae seed 1 is not done",
+        "dae seed 1: not kept, train dae seed 1 is not done",
         "real seed 1: kept",
-        "vae seed 1: train vae seed 1 is not up to date; not kept",
+        "vae seed 1: not kept, train vae seed 1 is not done",
         "ae seed 1: kept",
         "dae seed 1: kept",
     ]
@@ -166,6 +166,17 @@ def test_the_precision_of_a_machine_is_no_other_parameter(make: Make, tmp_path: 
     manifest["parameters"]["precision"] = "bfloat16"
     path.write_text(json.dumps(manifest))
     assert list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_a_row_of_an_older_source_is_kept_one_of_other_parameters_is_not(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make("one", ["vae"])
+    monkeypatch.setattr(Step, "source", "another")
+    assert "vae seed 1: kept" in list(kept.keep(project, tmp_path / "kept"))
+    said = list(kept.keep(make("one", [], likelihood_samples=7), tmp_path / "kept"))
+    assert "evaluation.likelihood_samples was 500, and is 7 here" in said[1]
+    assert said[1].startswith("vae seed 1: not kept, ")
 
 
 def test_rows_of_another_corpus_are_refused(make: Make, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ldebm import build, metrics
 from ldebm.context import Context
 from ldebm.data.files import write_json
 from ldebm.evaluation.inference import posterior_modes, reconstructions, symbol_probs
 from ldebm.metrics.base import Texts
+from ldebm.models.posteriors import mutual_information
 from ldebm.models.sentence import SentenceModel
 
 LOGGED = 100  # lines of text that the tracker is given
@@ -18,19 +20,25 @@ LOGGED = 100  # lines of text that the tracker is given
 def evaluate(context: Context, weights: Path, samples: Path) -> None:
     """Score the trained model in `weights` and its samples.txt: scores.json.
 
-    Of a model with an encoder also reconstructions.txt and latents.npz.
+    Of a model with an encoder also reconstructions.txt and latents.npz; of one with symbols or a
+    code also `information`, what they say of the test sentences, nats, summed over the variables.
     """
     model, corpus, rebuilt = build.load(context, weights), context.corpus, None
     if model.encoder is not None:
         rebuilt = reconstructions(context, model, corpus.test)
         text = "".join(f"{line}\n" for line in rebuilt)
         (context.out / "reconstructions.txt").write_text(text, encoding="utf-8")
-        np.savez_compressed(context.out / "latents.npz", **_latents(context, model))
+    latents = _latents(context, model) if model.encoder is not None else {}
+    if latents:
+        np.savez_compressed(context.out / "latents.npz", **latents)
     lines = samples.read_text(encoding="utf-8").splitlines()
     drawn = lines[: context.params.judge.train_sentences]
     texts = Texts(corpus, context.max_tokens, drawn, rebuilt)
     scores = {one.key: one.compute(texts) for one in metrics.find(context.params.metrics)}
     known = {key: score for key, score in scores.items() if score is not None}
+    if "probs" in latents:
+        told = mutual_information(torch.from_numpy(latents["probs"]))
+        known["information"] = float(told.sum())
     write_json(context.out / "scores.json", known)
     context.tracker.log_metrics(known, step=0)
     for name, some in (("samples.txt", lines), ("reconstructions.txt", rebuilt or [])):

@@ -28,6 +28,6 @@ def write_results(params: Params, root: Path, results: Path, runs: Path | None =
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
-        claims.write(found, folder)
+        claims.write(found, runs or root, folder)
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

@@ -158,6 +158,10 @@ def test_what_is_kept_of_the_latents_are_modes_and_probabilities(
             if split == "test":
                 np.testing.assert_allclose(kept["modes"][index], mode, rtol=1e-4, atol=1e-5)
                 assert kept["codes"][index].tolist() == probs.argmax(-1).tolist()
+    p = kept["probs"].astype(np.float64)  # (N, M, K) or (N, K)
+    entropies = [-(q * np.log(q)).sum() for q in (p.mean(0), p)]
+    told = json.loads((context.out / "scores.json").read_text())["information"]
+    assert told == pytest.approx(entropies[0] - entropies[1] / len(p), abs=1e-5)
 
 
 def test_every_sentence_of_a_split_larger_than_a_batch_is_read(trained: Trained) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ldebm.report.claims import CLAIMS, Finding, compare
+from ldebm.report.claims import CLAIMS, SHORT_CHAINS, Finding, compare
 from ldebm.report.results import published_table
 from ldebm.report.write import write_results
 
@@ -36,6 +36,7 @@ def test_one_seed_decides_nothing() -> None:
 
 def test_every_row_of_a_claim_is_a_row_of_the_table() -> None:
     assert {row for _, *rows, _ in CLAIMS for row in rows} <= set(published_table())
+    assert {row for _, row in SHORT_CHAINS} <= set(published_table())
 
 
 def test_verdicts_from_the_cells_of_the_runs(runs: Any, make_params: Any) -> None:
@@ -63,3 +64,37 @@ def test_verdicts_from_the_cells_of_the_runs(runs: Any, make_params: Any) -> Non
     assert float(found["rppl"]["half_width"]) == pytest.approx(2.7764 * (2 / 3) ** 0.5, rel=1e-4)
     assert {row["claim"] for row in found.values()} == {"geometric clustering helps"}
     assert "| holds" in (runs.root / "claims.md").read_text(encoding="utf-8")
+
+
+def claims_of(runs: Any, make_params: Any, rows: dict[str, str], seeds: list[int]) -> Any:
+    """The lines of claims.csv."""
+    write_results(make_params(rows, seeds=seeds), runs.root, runs.root)
+    with (runs.root / "claims.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_of_one_seed_likelihoods_are_compared_sentence_by_sentence(
+    runs: Any, make_params: Any
+) -> None:
+    """LDEBM is 1, 2 and 3 nats worse than VAE: by 2, standard error 1 / sqrt(3)."""
+    for key, values in {"vae": (20.0, 30.0, 40.0), "ldebm": (21.0, 32.0, 43.0)}.items():
+        runs.run(key, scores={"nll": sum(values) / 3})
+        lines = "".join(f"{number},{value}\n" for number, value in enumerate(values))
+        (runs.folder("likelihoods", key, 1) / "sentences.csv").write_text(f"sentence,nll\n{lines}")
+    found = claims_of(runs, make_params, {"vae": "VAE", "ldebm": "LDEBM"}, [1])
+    (line,) = [row for row in found if row["by"] == "nll"]
+    assert (line["better"], line["than"], line["verdict"]) == ("LDEBM", "VAE", "fails")
+    assert float(line["difference"]) == pytest.approx(-2)
+    assert float(line["half_width"]) == pytest.approx(1.95996 / 3**0.5, rel=1e-4)
+
+
+def test_whether_short_chains_suffice_and_symbols_say_more(runs: Any, make_params: Any) -> None:
+    for place, (fit, longer) in enumerate([(5.0, 9.0), (5.1, 9.2), (4.9, 9.1)], start=1):
+        scores = {"prior_fit": fit, "prior_fit_longer": longer, "information": 2.0 + place / 100}
+        runs.run("ldebm", place, scores=scores)
+        runs.run("ldebm_no_gc", place, scores={"information": 1.0 + place / 100})
+    rows = {"ldebm": "LDEBM", "ldebm_no_gc": "LDEBM w/o GC"}
+    found = {row["by"]: row for row in claims_of(runs, make_params, rows, [1, 2, 3])}
+    assert found["prior_fit"]["claim"] == "chains as short as in training suffice"
+    assert float(found["prior_fit"]["difference"]) == pytest.approx(4.1)
+    assert found["prior_fit"]["verdict"] == found["information"]["verdict"] == "holds"

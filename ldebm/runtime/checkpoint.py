@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldebm.errors import UserError
+from ldebm.runtime import disk
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -32,21 +33,36 @@ def save(
 ) -> None:
     """Write tensors and plain data to `path`, whole.
 
-    A stop or a power failure leaves the old or the new.
+    A stop, a power failure or a full disk leaves the old or the new.
 
     Args:
         keep_previous: whether what `path` held stays beside it, for `newest` to fall back on.
+
+    Raises:
+        OSError: it cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # one entry: safetensors writes several in an order that differs from process to process
     header = {"state": json.dumps({**state, "checksum": _checksum(tensors, state)})}
-    save_file(tensors, temporary, header)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        _write(temporary, tensors, header)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     if keep_previous and path.exists():
         path.replace(_previous(path))
     temporary.replace(path)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, header)
+    except SafetensorError as error:
+        size = sum(tensor.nbytes for tensor in tensors.values()) + len(header["state"])
+        raise disk.system_error(error, path, size) or error from None
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> Content:

@@ -25,7 +25,11 @@ Content = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class DamagedError(UserError):
-    """A file that does not hold what was saved."""
+    """A file that does not hold what was saved; `problem` says it in a few words."""
+
+    def __init__(self, path: Path, problem: str = "damaged, it is not what was written") -> None:
+        super().__init__(f"{path}: {problem}; delete it and run again")
+        self.problem = problem
 
 
 def save(
@@ -76,13 +80,15 @@ def load(path: Path) -> Content:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             state = json.loads((file.metadata() or {})["state"])
-        whole = state.pop("checksum") == _checksum(tensors, state)
+        checksum = state.pop("checksum", None)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (SafetensorError, ValueError, KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise DamagedError(f"{path}: damaged, it is not what was written; delete it and run again")
+        raise DamagedError(path) from None
+    if checksum is None:
+        raise DamagedError(path, "of an earlier version, which kept no checksum, or damaged")
+    if checksum != _checksum(tensors, state):
+        raise DamagedError(path)
     return tensors, state
 
 
@@ -95,11 +101,11 @@ def newest(path: Path) -> Content | None:
         try:
             if candidate.exists():
                 return load(candidate)
-        except DamagedError:
+        except DamagedError as error:
             aside = candidate.with_name(f"{candidate.name}.damaged")
             candidate.replace(aside)
             print(
-                f"{candidate}: damaged, set aside as {aside.name}; "
+                f"{candidate}: {error.problem}; set aside as {aside.name}, "
                 "going on from the one before it, or else from the start",
                 file=sys.stderr,
                 flush=True,

@@ -52,7 +52,7 @@ def test_a_flipped_bit_in_any_byte_is_noticed(path: Path) -> None:
     for byte in range(path.stat().st_size):
         bit = 8 * byte + byte % 8
         flip(path, bit)
-        with pytest.raises(DamagedError, match=r"checkpoint.safetensors: damaged.*delete it"):
+        with pytest.raises(DamagedError, match=r"checkpoint.safetensors: .*damaged.*delete it"):
             checkpoint.load(path)
         flip(path, bit)
     assert checkpoint.load(path)[1] == {"step": 1}

@@ -61,7 +61,7 @@ class Input:
         if manifest is None:
             raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
         outputs = manifest["outputs"]
-        names = outputs if self.files is None else (*self.files, FAILED)
+        names = outputs if self.files is None or FAILED in outputs else self.files
         return {name: outputs[name] for name in names if name in outputs}
 
     def failure(self) -> Failure | None:

@@ -2,6 +2,7 @@
 # make test    style, types, workflow and tests
 # make ui      the recorded runs, in a browser
 # make lint    style, types and workflow only
+# make reliability   faults of every kind, injected for real: docs/reliability.md
 # Needs Python 3.11 or later, git and a package index. PYTHON and TORCH may be given, e.g. make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
-.PHONY: demo test lint ui clean
+.PHONY: demo test lint reliability ui clean
 
 demo: $(INSTALLED)
 	$(ENVIRONMENT) snakemake --cores all --workflow-profile demo
@@ -23,6 +24,9 @@ lint: $(INSTALLED)
 	$(ENVIRONMENT) ruff format --check .
 	$(ENVIRONMENT) mypy
 	$(ENVIRONMENT) snakemake --lint
+
+reliability: $(INSTALLED)
+	$(ENVIRONMENT) OMP_NUM_THREADS=1 python -m reliability
 
 ui: $(INSTALLED)
 	$(ENVIRONMENT) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -11,3 +11,8 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}table.csv",
+
+
+onsuccess:  # a table that does without a model that failed is whole, and no success
+    if any(job.rule.name == "table" for job in workflow.dag.jobs):
+        no_failures()

@@ -19,35 +19,35 @@ from ldebm.errors import UserError
 if TYPE_CHECKING:
     from ldebm.pipeline.project import Project
 
-RESUMES = "the work is kept; the same command goes on from its last checkpoint"
+FAILED = 3  # the exit status where a model failed, and all else is done
 
 
 class Terminated(BaseException):
     """SIGTERM, raised where the program stands so that files and tracking are closed properly."""
 
 
+STOPS = {KeyboardInterrupt: ("interrupted", 130), Terminated: ("terminated", 143)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
-    0, 2 for a user's mistake, 130 or 143 when interrupted or terminated.
+    0, 2 for a user's mistake, 3 if a model failed, 130 or 143 when interrupted or terminated.
     """
     options = ask.parse(build_parser(), arguments)
     try:
         with _termination_raises():
-            options.run(options)
+            return options.run(options) or 0
     except UserError as error:
         print(f"ldebm: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"ldebm: interrupted; {RESUMES}", file=sys.stderr)
-        return 130
-    except Terminated:
-        print(f"ldebm: terminated; {RESUMES}", file=sys.stderr)
-        return 143
+    except (KeyboardInterrupt, Terminated) as stop:
+        word, status = STOPS[type(stop)]
+        print("; ".join([f"ldebm: {word}", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+        return status
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -86,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
             type=int,
             metavar="N",
             help="one of `seeds` in the parameters, or another; default: each of them",
+        )
+        command.add_argument(
+            "--again", action="store_true", help="do the work even if it is done, or has failed"
         )
         command.set_defaults(run=_model_verb, verb=verb)
     verbs.add_parser(
@@ -155,15 +158,15 @@ def _tokenize(options: argparse.Namespace) -> None:
     steps.run(_project(options).tokens())
 
 
-def _model_verb(options: argparse.Namespace) -> None:
+def _model_verb(options: argparse.Namespace) -> int:
     from ldebm.pipeline import steps
 
     project = _project(options)
     asked = (options.verb, options.model)
     listed = [one.seed for one in project.steps() if (one.verb, one.key) == asked]
     given = listed or project.params.seeds if options.seed is None else [options.seed]
-    for seed in given:
-        steps.run(project.step(*asked, seed))
+    said = [steps.run(project.step(*asked, seed), again=options.again) for seed in given]
+    return FAILED if "failed" in said else 0
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -171,10 +174,15 @@ def _plan(options: argparse.Namespace) -> None:
     print("\n".join(step.name for step in stale) or "nothing to do")
 
 
-def _table(options: argparse.Namespace) -> None:
+def _table(options: argparse.Namespace) -> int:
     from ldebm.pipeline import steps
 
-    steps.run(_project(options).table())
+    project = _project(options)
+    steps.run(project.table())
+    failures = project.failures()
+    for one in failures:
+        print(f"ldebm: {one.step} failed: {one.reason}", file=sys.stderr)
+    return FAILED if failures else 0
 
 
 def _keep(options: argparse.Namespace) -> None:

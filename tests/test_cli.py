@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from shipped import write_shipped_parameters
 
-from ldebm import cli
+from ldebm import ask, cli
 from ldebm.pipeline import steps
 
 HEAVY = {"torch", "mlflow", "snakemake", "pandas", "dvc", "sklearn", "matplotlib"}
@@ -114,7 +114,7 @@ def test_models_that_cannot_name_a_folder_are_refused(
 
 def test_without_a_seed_every_seed_is_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    monkeypatch.setattr(steps, "run", lambda step: names.append(step.name))
+    monkeypatch.setattr(steps, "run", lambda step, again: names.append(step.name))
     (project / "seeds.yaml").write_text("seeds: [3, 5]\n")
     cli.main(["train", "vae", "--overlay", "seeds.yaml"])
     cli.main(["judge", "vae", "--seed", "7"])
@@ -139,6 +139,14 @@ def test_signals_end_the_work_with_a_word_on_what_is_kept(
     status: int,
     word: str,
 ) -> None:
-    monkeypatch.setattr(steps, "run", lambda step: os.kill(os.getpid(), number))
+    monkeypatch.setattr(steps, "_run", lambda *_: os.kill(os.getpid(), number))
     assert cli.main(["train", "vae"]) == status
-    assert capsys.readouterr().err == f"ldebm: {word}; {cli.RESUMES}\n"
+    assert capsys.readouterr().err == f"ldebm: {word}; {steps.RESUMES}\n"
+
+
+def test_an_interrupt_where_nothing_is_kept_does_not_say_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ask, "_open", lambda options: os.kill(os.getpid(), signal.SIGINT))
+    assert cli.main(["symbols", "vae"]) == 130
+    assert capsys.readouterr().err == "ldebm: interrupted\n"

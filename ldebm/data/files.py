@@ -5,12 +5,37 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ldebm.errors import UserError
 
 REAL = "real"  # a model whose samples are the training text itself; it has nothing to train
+FAILED = "failed.json"  # in place of what a step would have made of its model
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is nothing of a model: the first step that failed, and the reason in one line."""
+
+    step: str
+    reason: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Failure | None":
+        """What a step left in its output folder if its model failed."""
+        path = folder / FAILED
+        if not path.exists():
+            return None
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError):
+            raise UserError(f"{path}: is damaged; delete it and run again") from None
+
+    def write(self, folder: Path) -> None:
+        """Leave it for those that come after."""
+        write_json(folder / FAILED, asdict(self))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ posterior, `nll_published` the published estimate for energy-based priors, which
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from ldebm.context import Context
 from ldebm.data.batches import Batch, collate
 from ldebm.data.corpus import subset
 from ldebm.data.files import write_json
+from ldebm.errors import ModelError
 from ldebm.evaluation import nll
 from ldebm.evaluation.prior_fit import (
     DRAWS,
@@ -43,6 +44,9 @@ def likelihood(context: Context, weights: Path) -> None:
     compared in pairs. `nll_published` is of the first `evaluation.likelihood_sentences` test
     sentences, all others of the subset of `evaluation.annealed`. What is done is kept among the
     checkpoints.
+
+    Raises:
+        ModelError: an estimate is not finite.
     """
     model, settings = build.load(context, weights), context.params.evaluation
     count = len(context.corpus.test)
@@ -52,6 +56,7 @@ def likelihood(context: Context, weights: Path) -> None:
         published = name == "nll_published"
         numbers = range(min(count, settings.likelihood_sentences or count)) if published else chosen
         columns[name] = _values(context, model, name, estimate, numbers)
+    _check_finite(columns)
     scores = {
         key: value
         for name, values in columns.items()
@@ -65,6 +70,12 @@ def likelihood(context: Context, weights: Path) -> None:
         rows.writerow(["sentence", *of_each])
         rows.writerows(zip(chosen, *of_each.values(), strict=True))
     context.tracker.log_metrics(scores | diagnostics, step=0)
+
+
+def _check_finite(columns: Mapping[str, Sequence[float]]) -> None:
+    for name, values in columns.items():
+        if wrong := sum(not math.isfinite(value) for value in values):
+            raise ModelError(f"{name} is not finite for {wrong} of {len(values)} test sentences")
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
@@ -111,10 +122,11 @@ def _values(
     """
     settings, test = context.params.evaluation, context.corpus.test
     path = context.checkpoints / f"{name}.txt"
-    whole = path.read_text().split("\n")[:-1] if path.exists() else []
-    values = [float(line) for line in whole]
-    with path.open("w", buffering=1) as file:
-        file.writelines(f"{line}\n" for line in whole)
+    text = path.read_text() if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    values = [float(line) for line in whole.splitlines()]
+    with path.open("a", buffering=1) as file:
+        file.truncate(len(whole))
         for index in numbers[len(values) :]:
             batch = collate(test, np.array([index]), context.max_tokens, context.device)
             generator = sentence_generator(settings.seed, index)

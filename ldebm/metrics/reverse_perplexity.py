@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from ldebm.config import Judge
-from ldebm.errors import UserError
+from ldebm.errors import ModelError, UserError
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
@@ -90,7 +90,8 @@ def reverse_perplexity(
     it, on a CPU to the same bits. `report` gets a dictionary an epoch.
 
     Raises:
-        UserError: a text is too short for its batch, an id is no word, or the judge diverges.
+        ModelError: a text is too short for its batch, or the judge diverges.
+        UserError: an id is no word.
     """
     torch.set_flush_denormal(
         True
@@ -186,7 +187,7 @@ def one_epoch(
     loss = mean_nll(scored, valid)
     number = len(training.history) + 1
     if not loss < LARGEST_LOSS:  # also when it is not a number
-        raise UserError(
+        raise ModelError(
             f"the judge diverged: its validation loss is {loss} after epoch {number}; "
             "lower the judge's learning rate"
         )
@@ -324,7 +325,7 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
     needed = 3 * batch  # a word read, two predicted: see `learn`
     if len(text) < needed:
         sentences_needed = math.ceil(needed * max(1, len(sentences)) / max(1, len(text)))
-        raise UserError(
+        raise ModelError(
             f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> "
             f"counted; a batch of {batch} needs {needed} words, about {sentences_needed} "
             "sentences: "

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ldebm.errors import UserError
+from ldebm.errors import ModelError
 from ldebm.metrics.base import Metric, Texts
 
 
@@ -41,12 +41,12 @@ def word_kl(samples: Iterable[str], reference: Iterable[str]) -> Divergence:
     denominator, so the score can be negative when many words are unknown.
 
     Raises:
-        UserError: one of the texts has no words.
+        ModelError: one of the texts has no words.
     """
     p, q = _word_counts(samples), _word_counts(reference)
     p_total, q_total = p.total(), q.total()
     if not p_total or not q_total:
-        raise UserError(
+        raise ModelError(
             f"word KL needs words in both texts: got {p_total} in the samples and {q_total} in "
             "the reference"
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ldebm.data.batches import Batch
+from ldebm.errors import ModelError
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
 from ldebm.models.plans import EpochPlanner, shuffled
@@ -113,8 +114,14 @@ class SentenceModel(nn.Module):
     def sample(
         self, count: int, max_tokens: int, generator: torch.Generator, prior: Prior | None = None
     ) -> Tensor:
-        """Sentences from the model's prior, or from another: (count, max_tokens) ids."""
+        """Sentences from the model's prior, or from another: (count, max_tokens) ids.
+
+        Raises:
+            ModelError: the prior's sampler diverges.
+        """
         z = (prior or self.prior).sample(count, generator)
+        if not z.isfinite().all():
+            raise ModelError("the prior's sampler diverged: what it generates is not finite")
         return self.decoder.decode(z, max_tokens, None if self.greedy else generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

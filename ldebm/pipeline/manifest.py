@@ -1,9 +1,13 @@
-"""What a step left: a manifest with the hash of each file, and a memory of hashes that is quick."""
+"""What a step left: a manifest with the hash of each file, and how it comes to its place.
+
+And a memory of hashes that is quick.
+"""
 
 import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,8 +51,12 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def file_hash(path: Path) -> str:
@@ -91,3 +99,47 @@ class Hashes:
         if self.changed:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.file, json.dumps(self.known))
+
+
+def intact(folder: Path, fingerprint: str, hashes: Hashes) -> bool:
+    """Whether a folder holds the outputs that belong to a fingerprint, byte for byte."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["fingerprint"] != fingerprint:
+        return False
+    return hashes.match(folder, manifest["outputs"])
+
+
+def publish(done: Path, output: Path) -> None:
+    """Put finished files in place one by one, each whole, the manifest last; former ones go."""
+    manifest = read_manifest(done)
+    assert manifest is not None
+    before = (read_manifest(output) or {"outputs": {}})["outputs"]
+    for name in manifest["outputs"]:
+        target = output / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.new")
+        temporary.unlink(missing_ok=True)
+        _link(done / name, temporary)
+        os.replace(temporary, target)
+        temporary.unlink(missing_ok=True)  # replacing a file by a link to itself does nothing
+    for name in before.keys() - manifest["outputs"].keys():
+        (output / name).unlink(missing_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    write_manifest(output, manifest)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links, or another one
+        try:
+            shutil.copyfile(source, target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def touch(folder: Path) -> None:
+    """Make a step's outputs newer than its inputs: engines that compare times are then content."""
+    for name in (*(read_manifest(folder) or {"outputs": {}})["outputs"], MANIFEST):
+        os.utime(folder / name)

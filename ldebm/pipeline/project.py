@@ -15,10 +15,10 @@ from typing import Any
 from ldebm import params as parameters
 from ldebm.config import Evaluation, Params, RowConfig, TextFiles
 from ldebm.data import SPLITS, download
-from ldebm.data.files import REAL, run_folder
+from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.errors import UserError
 from ldebm.outside import is_outside, load_object
-from ldebm.pipeline import sources, steps
+from ldebm.pipeline import plans, sources
 from ldebm.pipeline.manifest import read_manifest, write_whole
 from ldebm.pipeline.steps import Input, Step
 from ldebm.runtime import device as devices
@@ -69,10 +69,15 @@ class Project:
 
     def plan(self) -> list[Step]:
         """Write the plan file of every step, and what DVC is to watch; return the stale steps."""
-        stale = steps.write_plans(list(self.steps()))
+        stale = plans.write_plans(list(self.steps()))
         if self.root == Path(".") and Path("dvc.yaml").is_file():
             _tell_dvc(Path("dvc.yaml"), sorted({one.as_posix() for one in self._outside()}))
         return stale
+
+    def failures(self) -> list[Failure]:
+        """What failed of the models, each once; the table does without it."""
+        found = (one.failure() for one in self.table().inputs.values() if one.path.exists())
+        return list(dict.fromkeys(one for one in found if one is not None))
 
     def raw(self) -> Step:
         """The three raw texts."""

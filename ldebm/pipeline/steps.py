@@ -11,24 +11,30 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ldebm.errors import UserError
+from ldebm.data.files import FAILED, Failure
+from ldebm.errors import ModelError, UserError
 from ldebm.pipeline.manifest import (
-    MANIFEST,
     Hashes,
     file_hash,
+    intact,
+    publish,
     read_manifest,
+    touch,
     write_manifest,
-    write_whole,
 )
 from ldebm.pipeline.sources import source_hash
+from ldebm.runtime import disk
 
+RESUMES = "the work is kept; the same command goes on from its last checkpoint"
+AGAIN = "0" * 64  # the fingerprint of what is to be tried again whenever it is asked for
 PERIOD = 60.0  # seconds between two lines of a step that waits
 COMMANDS = {"raw": "data fetch", "tokens": "data tokenize"}  # of steps that are called otherwise
 
@@ -55,8 +61,13 @@ class Input:
         if manifest is None:
             raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
         outputs = manifest["outputs"]
-        names = outputs if self.files is None else self.files
+        names = outputs if self.files is None or FAILED in outputs else self.files
         return {name: outputs[name] for name in names if name in outputs}
+
+    def failure(self) -> Failure | None:
+        """Why there is nothing of a model, if that is what its maker left."""
+        failed = self.maker is not None and FAILED in self.hashes()
+        return Failure.read(self.path) if failed else None
 
     def verify(self, hashes: Hashes, period: float) -> None:
         """See that the files are those that their step made; else put back what it kept.
@@ -72,10 +83,10 @@ class Input:
         manifest = read_manifest(self.path) or {}
         done = self.maker.folder / manifest["fingerprint"] / "done"
         problem = f"{self.path / wrong[0]}: is damaged, not what `{self.maker.command}` made"
-        if not _intact(done, manifest["fingerprint"], hashes):
+        if not intact(done, manifest["fingerprint"], hashes):
             raise UserError(f"{problem}; run that again")
         with _alone(self.maker, period):
-            _publish(done, self.path)
+            publish(done, self.path)
         print(f"{problem}; put back from {done}", flush=True)
 
 
@@ -100,6 +111,11 @@ class Step:
     def name(self) -> str:
         """What the step is called in messages."""
         return self.verb if self.seed is None else f"{self.verb} {self.key} seed {self.seed}"
+
+    @property
+    def of_model(self) -> bool:
+        """Whether it is a verb on one model, so that others can do without what it makes."""
+        return self.seed is not None
 
     @property
     def command(self) -> str:
@@ -135,70 +151,43 @@ class Step:
         return {"step": self.name, "fingerprint": fingerprint, **content}
 
 
-def run(step: Step, period: float = PERIOD) -> str:
+def run(step: Step, period: float = PERIOD, again: bool = False) -> str:
     """Bring a step's outputs up to date, say how in one line, and return that word.
 
-    It is "up to date", "restored" or "done". A second run of the same step waits for the first.
+    It is "up to date", "restored", "done" or, where the model failed, here or before, "failed". A
+    second run of the same step waits for the first.
+
+    Args:
+        again: do the work even if it is finished, or has failed.
+
+    Raises:
+        UserError: an input is missing or damaged, or the disk is full or cannot be written.
     """
+    try:
+        with disk.told(step.folder):
+            return _run(step, period, again)
+    except BaseException as error:
+        if not isinstance(error, Exception):  # an interrupt
+            error.add_note(RESUMES)
+        raise
+
+
+def _run(step: Step, period: float, again: bool) -> str:
     started, hashes = time.monotonic(), Hashes(step.home)
     for one in step.inputs.values():
         one.verify(hashes, period)
     outcome = "up to date"
-    if not _intact(step.output, step.description()["fingerprint"], hashes):
+    if again or not intact(step.output, step.description()["fingerprint"], hashes):
         with _alone(step, period):
-            outcome = _bring_about(step, hashes)
+            outcome = _bring_about(step, hashes, again)
     touch(step.output)
     hashes.save()
     spent = f" in {time.monotonic() - started:.1f} s" if outcome == "done" else ""
+    if failure := Input(step.output, None, step).failure():
+        outcome, before = "failed", failure.step != step.name
+        spent = f": {f'{failure.step}: ' if before else ''}{failure.reason}"
     print(f"{step.name}: {outcome}{spent}", flush=True)
     return outcome
-
-
-def is_stale(step: Step, hashes: Hashes) -> bool:
-    """Whether outputs are missing, damaged, or were made from something else."""
-    try:
-        return not _intact(step.output, step.description()["fingerprint"], hashes)
-    except UserError:
-        return True
-
-
-def write_plans(steps: Sequence[Step]) -> list[Step]:
-    """Write the plan file of every step, remove those of no step, and return the stale steps."""
-    hashes, home = Hashes(steps[0].home), steps[0].home
-    stale = [step for step in steps if _write_plan(step, hashes)]
-    hashes.save()
-    wanted = {step.plan for step in steps}
-    for file in list((home / "plan").rglob("plan.json")):
-        if file.parent not in wanted:
-            shutil.rmtree(file.parent)
-    return stale
-
-
-def _write_plan(step: Step, hashes: Hashes) -> bool:
-    """Write <plan>/plan.json if its content is new; the folder is newer than outputs while stale.
-
-    Snakemake compares times of a folder alone: what it remembers of outputs is not asked, since
-    DVC may have exchanged them meanwhile.
-    """
-    file = step.plan / "plan.json"
-    own = {name: one.hashes() for name, one in step.inputs.items() if one.maker is None}
-    plan = {"step": step.name, **step.planned(), "inputs": own}
-    text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        step.plan.mkdir(parents=True, exist_ok=True)
-        write_whole(file, text)
-    stale, manifest = is_stale(step, hashes), step.output / MANIFEST
-    if not stale:
-        os.utime(step.plan, (0, 0))
-    elif manifest.exists() and step.plan.stat().st_mtime_ns <= manifest.stat().st_mtime_ns:
-        os.utime(step.plan)
-    return stale
-
-
-def touch(folder: Path) -> None:
-    """Make a step's outputs newer than its inputs: engines that compare times are then content."""
-    for name in (*(read_manifest(folder) or {"outputs": {}})["outputs"], MANIFEST):
-        os.utime(folder / name)
 
 
 def canonical(value: Any) -> str:
@@ -206,67 +195,78 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _bring_about(step: Step, hashes: Hashes) -> str:
+def _bring_about(step: Step, hashes: Hashes, again: bool) -> str:
     """Do the work unless it was finished before, and put its outputs in place."""
     wanted = step.description()
     place, fingerprint, outcome = step.folder / wanted["fingerprint"], wanted["fingerprint"], "done"
-    if _intact(step.output, fingerprint, hashes):
+    if not again and intact(step.output, fingerprint, hashes):
         return "up to date"  # made by the process that this one waited for
-    if _intact(place / "done", fingerprint, hashes):
+    if not again and intact(place / "done", fingerprint, hashes):
         outcome = "restored"
     else:
         _do(step, wanted, place)
-    _publish(place / "done", step.output)
+    publish(place / "done", step.output)
     return outcome
 
 
 def _do(step: Step, wanted: dict[str, Any], place: Path) -> None:
-    checkpoints, new, done = place / "checkpoints", place / "new", place / "done"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    checkpoints.mkdir(exist_ok=True)
-    print(f"{step.name}: {'going on' if any(checkpoints.iterdir()) else 'started'}", flush=True)
-    step.work(checkpoints, new)
-    files = sorted(path for path in new.rglob("*") if path.is_file())
-    outputs = {path.relative_to(new).as_posix(): file_hash(path) for path in files}
-    write_manifest(new, {**wanted, "outputs": outputs})
-    shutil.rmtree(done, ignore_errors=True)
-    os.replace(new, done)
-    shutil.rmtree(checkpoints)
+    checkpoints, done = place / "checkpoints", place / "done"
+    with _scratch(place / "new") as new:
+        checkpoints.mkdir(exist_ok=True)
+        fingerprint = _work(step, wanted["fingerprint"], checkpoints, new)
+        files = sorted(path for path in new.rglob("*") if path.is_file())
+        outputs = {path.relative_to(new).as_posix(): file_hash(path) for path in files}
+        write_manifest(new, {**wanted, "fingerprint": fingerprint, "outputs": outputs})
+        shutil.rmtree(done, ignore_errors=True)
+        os.replace(new, done)
+    if fingerprint != AGAIN:
+        shutil.rmtree(checkpoints)
 
 
-def _publish(done: Path, output: Path) -> None:
-    """Put finished files in place one by one, each whole, the manifest last; former ones go."""
-    manifest = read_manifest(done)
-    assert manifest is not None
-    before = (read_manifest(output) or {"outputs": {}})["outputs"]
-    for name in manifest["outputs"]:
-        target = output / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.new")
-        temporary.unlink(missing_ok=True)
-        _link(done / name, temporary)
-        os.replace(temporary, target)
-        temporary.unlink(missing_ok=True)  # replacing a file by a link to itself does nothing
-    for name in before.keys() - manifest["outputs"].keys():
-        (output / name).unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
-    write_manifest(output, manifest)
-
-
-def _link(source: Path, target: Path) -> None:
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder, gone if the block fails: what is in it is no result, and takes space."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
-def _intact(folder: Path, fingerprint: str, hashes: Hashes) -> bool:
-    """Whether a folder holds the outputs that belong to a fingerprint, byte for byte."""
-    manifest = read_manifest(folder)
-    if manifest is None or manifest["fingerprint"] != fingerprint:
-        return False
-    return hashes.match(folder, manifest["outputs"])
+def _work(step: Step, fingerprint: str, checkpoints: Path, new: Path) -> str:
+    """The work, or in its place why the model fails; the fingerprint of what is left of it.
+
+    Nothing is tried on a model that failed before. A failure that would come again has the
+    fingerprint of the work; any other, an error in the code or want of memory, has AGAIN.
+    """
+    failed = [one for one in map(Input.failure, step.inputs.values()) if one is not None]
+    if failed and step.of_model:
+        failed[0].write(new)
+        return fingerprint
+    print(f"{step.name}: {'going on' if any(checkpoints.iterdir()) else 'started'}", flush=True)
+    try:
+        step.work(checkpoints, new)
+    except ModelError as error:
+        return _failed(step, error, str(error), new, fingerprint)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _failed(step, error, said, new, AGAIN)
+    return fingerprint
+
+
+def _failed(step: Step, error: Exception, reason: str, new: Path, fingerprint: str) -> str:
+    """Leave the reason, and nothing of what was made until then."""
+    if not step.of_model:
+        raise error
+    shutil.rmtree(new)
+    new.mkdir()
+    Failure(step.name, reason).write(new)
+    return fingerprint
 
 
 @contextmanager

@@ -156,12 +156,12 @@ def _set_scale(axes: Axes, logarithmic: bool) -> None:
 
 def curves(found: Results) -> Figure:
     """A panel a model: validation loss of every seed over the objective, and the weights kept."""
-    figure, panels = _grid(found.models, "no model in the table")
-    for axes, result in zip(panels, found.models, strict=False):
+    figure, panels = _grid(found.trained, "no model in the table")
+    for axes, result in zip(panels, found.trained, strict=False):
         kept = [value for run in result.runs for value in _curve(axes, run)]
         _title(axes, result.label, _training(result, kept))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=2))
-    if found.models:
+    if found.trained:
         figure.supxlabel("epoch", fontsize="medium")
         figure.supylabel("loss, nats a sentence", fontsize="medium")
         lines = {"validation": BLUE, "training objective": SILVER}
@@ -204,12 +204,12 @@ def _points(history: Mapping[str, Floats], x: str, y: str) -> tuple[Floats, Floa
 
 def terms(found: Results) -> Figure:
     """A panel a model: every unweighted term of the loss over the steps of the first seed."""
-    figure, panels = _grid(found.models, "no model in the table")
-    for axes, result in zip(panels, found.models, strict=False):
+    figure, panels = _grid(found.trained, "no model in the table")
+    for axes, result in zip(panels, found.trained, strict=False):
         axes.set_title(result.label)
         _term_lines(axes, result.runs[0].history)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if found.models:
+    if found.trained:
         figure.supxlabel("training step", fontsize="medium")
         figure.supylabel("unweighted loss term, nats a sentence", fontsize="medium")
     return figure
@@ -268,7 +268,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 def latent(found: Results) -> Figure:
     """A panel a model with a latent space: the test sentences' modes, coloured by symbol."""
-    with_latents = [result for result in found.models if "modes" in result.runs[0].latents]
+    with_latents = [result for result in found.trained if "modes" in result.runs[0].latents]
     figure, panels = _grid(
         with_latents, "no model in the table has a latent space", height=2.9, width=3.1
     )
@@ -287,7 +287,7 @@ def latent(found: Results) -> Figure:
 
 def priors(found: Results) -> Figure:
     """A panel a model: vectors its prior generates over posterior ones, in one plane."""
-    rows = [result for result in found.models if "generated" in result.runs[0].latents]
+    rows = [result for result in found.trained if "generated" in result.runs[0].latents]
     figure, panels = _grid(rows, "no model in the table has a latent space", height=2.9, width=3.1)
     for axes, result in zip(panels, rows, strict=False):
         arrays = result.runs[0].latents

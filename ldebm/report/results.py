@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ldebm import metrics
 from ldebm.config import Params
 from ldebm.data.corpus import Corpus, Split, subset
-from ldebm.data.files import REAL, run_folder
+from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
 
@@ -72,12 +72,16 @@ class SeedRun:
 
 @dataclass(frozen=True, eq=False)
 class ModelResult:
-    """A row of the table: its name there, its key, a label that no other row has, a run a seed."""
+    """A row of the table: its name there, its key, a label that no other row has, a run a seed.
+
+    A seed whose training failed has no run; `failures` tells why, and what else failed of the row.
+    """
 
     row: str
     model: str
     label: str
     runs: tuple[SeedRun, ...]
+    failures: tuple[Failure, ...] = ()
 
     def values(self, metric: str) -> list[float]:
         """A metric's value of every seed that has one."""
@@ -88,7 +92,7 @@ class ModelResult:
         return Statistic.of(self.values(metric))
 
     def mean(self, name: str) -> float:
-        """Over the seeds, of a number in the record of the run."""
+        """Over the seeds, of a number in the record of the run; there must be one."""
         return statistics.fmean(run.record[name] for run in self.runs)
 
 
@@ -104,6 +108,11 @@ class Results:
     test_set: Scores
     models: tuple[ModelResult, ...]
     published: Mapping[str, Scores]
+
+    @cached_property
+    def trained(self) -> tuple[ModelResult, ...]:
+        """The rows of which there is a model."""
+        return tuple(one for one in self.models if one.runs)
 
     @cached_property
     def scored(self) -> frozenset[str]:
@@ -157,20 +166,30 @@ def _labels(params: Params) -> dict[str, str]:
 
 
 def _read_model(params: Params, root: Path, model: str, label: str) -> ModelResult:
-    runs = tuple(_read_run(root, model, seed) for seed in params.seeds)
-    return ModelResult(params.models[model].name, model, label, runs)
+    failures: list[Failure] = []
+    runs = [_read_run(root, model, seed, failures) for seed in params.seeds]
+    known = tuple(run for run in runs if run is not None)
+    return ModelResult(
+        params.models[model].name, model, label, known, tuple(dict.fromkeys(failures))
+    )
 
 
-def _read_run(root: Path, model: str, seed: int) -> SeedRun:
-    trained = run_folder(root, "models", model, seed)
-    record = _read_json(trained / "run.json", "train", model, seed)
-    history = _read_history(trained / "history.csv", model, seed)
+def _read_run(root: Path, model: str, seed: int, failures: list[Failure]) -> SeedRun | None:
+    """What there is of a training; None where it failed. Why, and what else failed, is added."""
+    kinds = ("models", "samples", *SCORED)
+    folders = {kind: run_folder(root, kind, model, seed) for kind in kinds}
+    failed = {kind: one for kind in kinds if (one := Failure.read(folders[kind]))}
+    failures += failed.values()
+    if "models" in failed:
+        return None
+    record = _read_json(folders["models"] / "run.json", "train", model, seed)
+    history = _read_history(folders["models"] / "history.csv", model, seed)
     scores: Scores = {}
     for kind, verb in SCORED.items():
-        path = run_folder(root, kind, model, seed) / "scores.json"
-        scores |= _finite(_read_json(path, verb, model, seed))
-    latents = _read_latents(run_folder(root, "evaluations", model, seed) / "latents.npz")
-    latents |= _read_latents(run_folder(root, "likelihoods", model, seed) / "vectors.npz")
+        if kind not in failed:
+            scores |= _finite(_read_json(folders[kind] / "scores.json", verb, model, seed))
+    latents = _read_latents(folders["evaluations"] / "latents.npz")
+    latents |= _read_latents(folders["likelihoods"] / "vectors.npz")
     return SeedRun(seed, scores, record, history, latents)
 
 
@@ -235,8 +254,9 @@ def _test_set(params: Params, corpus: Corpus, shown: Sequence[Metric]) -> Scores
 
 def _limits(params: Params, root: Path, runs: Path, corpus: Corpus) -> Scores:
     """What a judge of real text says, and the source of the corpus, where it is known."""
-    path = run_folder(runs, "judgements", REAL, 1) / "scores.json"
-    rppl = _finite(_read_json(path, "judge", REAL, 1)).get("rppl")
+    judged, rppl = run_folder(runs, "judgements", REAL, 1), None
+    if Failure.read(judged) is None:
+        rppl = _finite(_read_json(judged / "scores.json", "judge", REAL, 1)).get("rppl")
     values = {"rppl_real_text": rppl, "nll": _source_nll(params, root, corpus.test)}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -13,6 +13,7 @@ from ldebm.report.results import TEST_SET, ModelResult, Results, Scores, Statist
 Cells = dict[str, Any]
 
 PUBLISHED_EVALUATION = {"samples": 46000, "likelihood_samples": 500}
+FAILED = "✗"  # marks a row of which something failed
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 
 
@@ -22,7 +23,7 @@ def columns(metrics: Sequence[Metric]) -> list[str]:
     for one in metrics:
         names += [one.key, f"{one.key}_sd"]
         names += [f"{one.published}_paper"] if one in last.values() else []
-    others = ("seeds", "parameters", "train_seconds", "device", "commit", "rppl_real_text")
+    others = ("seeds", "parameters", "train_seconds", "device", "commit", "rppl_real_text", "failed")
     return ["row", "model", *names, *others]
 
 
@@ -58,10 +59,16 @@ def _model_cells(found: Results, result: ModelResult) -> Cells:
         if statistic := result.statistic(one.key):
             cells[one.key] = round(statistic.mean, 4)
             cells[f"{one.key}_sd"] = None if statistic.sd is None else round(statistic.sd, 4)
-    cells |= {"seeds": _seeds(result), "parameters": _weights(result)}
-    cells |= {"device": _of_runs(result, "device"), "commit": _of_runs(result, "git_commit")}
-    cells["train_seconds"] = round(result.mean("seconds"), 1)
+    cells["failed"] = "; ".join(_failures(result)) or None
+    if result.runs:
+        cells |= {"seeds": _seeds(result), "parameters": _weights(result)}
+        cells |= {"device": _of_runs(result, "device"), "commit": _of_runs(result, "git_commit")}
+        cells["train_seconds"] = round(result.mean("seconds"), 1)
     return cells | _paper_cells(found, result.row)
+
+
+def _failures(result: ModelResult) -> list[str]:
+    return [f"{one.step}: {one.reason}" for one in result.failures]
 
 
 def _seeds(result: ModelResult) -> str:
@@ -111,9 +118,12 @@ def _model_texts(found: Results, result: ModelResult) -> list[str]:
         error = result.statistic(one.error) if one.error and len(result.runs) == 1 else None
         mark = f" ± {error.mean:.{one.decimals}f} s.e." if error else ""
         cells.append(_cell(result.statistic(one.key), one, printed.get(one.key), mark, before))
+    label = f"{result.label} {FAILED}" if result.failures else result.label
+    if not result.runs:
+        return [label, *cells, "", "", "", ""]
     training = f"{result.mean('epochs'):.3g} epochs, {duration(result.mean('seconds'))}"
     others = [_seeds(result), f"{_weights(result):,}", training, _of_runs(result, "device")]
-    return [result.label, *cells, *others]
+    return [label, *cells, *others]
 
 
 def _cell(
@@ -154,7 +164,9 @@ def _notes(params: Params, found: Results) -> list[str]:
     """What each column is, and how this table's evaluation differs from the published one."""
     rows, test = [result.row for result in found.models], len(found.corpus.test)
     shown = Shown(params, test, rows, found.scored, bool(found.published), found.test_set)
-    notes = [note for one in found.metrics for note in one.notes(shown)]
+    failed = [reason for result in found.models for reason in _failures(result)]
+    notes = [f"{FAILED} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
+    notes += [note for one in found.metrics for note in one.notes(shown)]
     return notes + _reductions(params, test)
 
 

@@ -19,12 +19,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ldebm.errors import UserError
+from ldebm.runtime import disk
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class DamagedError(UserError):
-    """A file that does not hold what was saved."""
+    """A file that does not hold what was saved; `problem` says it in a few words."""
+
+    def __init__(self, path: Path, problem: str = "damaged, it is not what was written") -> None:
+        super().__init__(f"{path}: {problem}; delete it and run again")
+        self.problem = problem
 
 
 def save(
@@ -32,21 +37,36 @@ def save(
 ) -> None:
     """Write tensors and plain data to `path`, whole.
 
-    A stop or a power failure leaves the old or the new.
+    A stop, a power failure or a full disk leaves the old or the new.
 
     Args:
         keep_previous: whether what `path` held stays beside it, for `newest` to fall back on.
+
+    Raises:
+        OSError: it cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # one entry: safetensors writes several in an order that differs from process to process
     header = {"state": json.dumps({**state, "checksum": _checksum(tensors, state)})}
-    save_file(tensors, temporary, header)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        _write(temporary, tensors, header)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     if keep_previous and path.exists():
         path.replace(_previous(path))
     temporary.replace(path)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, header)
+    except SafetensorError as error:
+        size = sum(tensor.nbytes for tensor in tensors.values()) + len(header["state"])
+        raise disk.system_error(error, path, size) or error from None
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def load(path: Path) -> Content:
@@ -60,13 +80,15 @@ def load(path: Path) -> Content:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             state = json.loads((file.metadata() or {})["state"])
-        whole = state.pop("checksum") == _checksum(tensors, state)
+        checksum = state.pop("checksum", None)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (SafetensorError, ValueError, KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise DamagedError(f"{path}: damaged, it is not what was written; delete it and run again")
+        raise DamagedError(path) from None
+    if checksum is None:
+        raise DamagedError(path, "of an earlier version, which kept no checksum, or damaged")
+    if checksum != _checksum(tensors, state):
+        raise DamagedError(path)
     return tensors, state
 
 
@@ -79,11 +101,11 @@ def newest(path: Path) -> Content | None:
         try:
             if candidate.exists():
                 return load(candidate)
-        except DamagedError:
+        except DamagedError as error:
             aside = candidate.with_name(f"{candidate.name}.damaged")
             candidate.replace(aside)
             print(
-                f"{candidate}: damaged, set aside as {aside.name}; "
+                f"{candidate}: {error.problem}; set aside as {aside.name}, "
                 "going on from the one before it, or else from the start",
                 file=sys.stderr,
                 flush=True,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ldebm.config import EpochTraining
 from ldebm.context import Context
 from ldebm.data.batches import Batch, by_length, collate
-from ldebm.errors import UserError
+from ldebm.errors import ModelError
 from ldebm.evaluation.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
 from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
@@ -149,7 +149,7 @@ class Trainer:
         """Wait for the device and look at every step since the last entry.
 
         Raises:
-            UserError: a loss is not finite; names the first step and term that was not.
+            ModelError: a loss is not finite; names the first step and term that was not.
         """
         losses = [values["loss"] for values in self.recent]
         if not losses or torch.stack(losses).isfinite().all():
@@ -160,10 +160,10 @@ class Trainer:
                 if not value.isfinite():
                     raise self._diverged(step, term, value.item())
 
-    def _diverged(self, step: int, term: str, value: float) -> UserError:
-        return UserError(
-            f"{self.context.key} seed {self.context.seed}: training diverged at step {step}, "
-            f"where {term} is {value}; lower models.{self.context.key}.training.learning_rate"
+    def _diverged(self, step: int, term: str, value: float) -> ModelError:
+        return ModelError(
+            f"training diverged at step {step}, where {term} is {value}; "
+            f"lower models.{self.context.key}.training.learning_rate"
         )
 
     def _log(self, validation: Entry) -> Entry:

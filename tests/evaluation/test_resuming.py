@@ -1,6 +1,8 @@
 """The verb `likelihood` on estimators that draw a number: its means, and how it goes on."""
 
 import json
+import math
+import resource
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from ldebm import build
 from ldebm.context import Context
+from ldebm.errors import ModelError
 from ldebm.evaluation import likelihood as module
 
 Scores = tuple[dict[str, float], list[int]]
@@ -74,3 +77,31 @@ def test_wherever_the_kept_values_break_off_the_scores_are_the_same(
         assert again == scores
         assert called == list(range(kept[:length].count("\n"), 4))
         assert (work / "nll_published.txt").read_text() == kept
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_estimate_that_is_not_finite_is_no_score(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """Not an empty cell without a word."""
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor(value))
+    with pytest.raises(ModelError, match="nll_published is not finite for 4 of 4 test sentences"):
+        scored(context, tmp_path / "work", monkeypatch)
+
+
+def test_kept_values_are_whole_where_nothing_more_can_be_written(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: they are not written again from the start."""
+    scored(context, tmp_path / "work", monkeypatch)
+    file = tmp_path / "work/nll_published.txt"
+    half = "".join(f"{line}\n" for line in file.read_text().split()[:2])
+    file.write_text(half + "-3.")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            scored(context, tmp_path / "work", monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == half

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from ldebm.config import RowConfig
 from ldebm.data.batches import Batch
 from ldebm.data.vocabulary import BOS, EOS, PAD
+from ldebm.errors import ModelError
 from ldebm.models import decoder as decoder_module
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
@@ -257,3 +259,14 @@ def test_sampling(model: SentenceModel, generator: torch.Generator) -> None:
     sentences = model.eval().sample(6, 10, generator)
     assert sentences.shape == (6, 10)
     assert sentences.max() < SIZE.vocabulary
+
+
+def test_a_sampler_that_diverges_is_no_text(
+    model: SentenceModel, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = model.prior.sample(3, generator)
+    broken = torch.where(torch.arange(3)[:, None] == 1, math.inf, whole)
+    monkeypatch.setattr(type(model.prior), "sample", lambda *_: broken)
+    if whole.shape[1]:
+        with pytest.raises(ModelError, match="sampler diverged"):
+            model.sample(3, 6, generator)

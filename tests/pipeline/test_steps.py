@@ -1,8 +1,10 @@
 """When a step works, restores or rests, and that what it leaves is whole."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ldebm.errors import UserError
-from ldebm.pipeline import manifest, steps
+from ldebm.errors import ModelError, UserError
+from ldebm.pipeline import manifest, plans, steps
 from ldebm.pipeline.manifest import Hashes
 from ldebm.pipeline.steps import Input, Step
 
@@ -43,7 +45,7 @@ def step(tmp_path: Path, calls: list[str]) -> Callable[..., Step]:
 
 
 def stale(step: Step) -> bool:
-    return steps.is_stale(step, Hashes(step.home))
+    return plans.is_stale(step, Hashes(step.home))
 
 
 def test_twice_works_once(
@@ -244,7 +246,7 @@ def test_an_interrupted_publication_is_completed(
     steps.run(step(1))
     with monkeypatch.context() as patch:
         patch.setattr(
-            steps, "_link", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt)
+            manifest, "_link", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             steps.run(step(2))
@@ -303,27 +305,27 @@ def test_what_the_first_run_made_is_not_made_again(
 def test_a_plan_is_newer_than_outputs_while_they_are_stale_only(step: Callable[..., Step]) -> None:
     """Its content is new where parameters or source are; an engine may compare either."""
     plan, made = step().plan / "plan.json", step().output / "manifest.json"
-    assert steps.write_plans([step()]) == [step()]
+    assert plans.write_plans([step()]) == [step()]
     steps.run(step())
     first = plan.read_bytes()
-    assert steps.write_plans([step()]) == []
+    assert plans.write_plans([step()]) == []
     assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
     assert plan.read_bytes() == first
-    steps.write_plans([step(2)])
+    plans.write_plans([step(2)])
     assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
     assert json.loads(plan.read_text())["parameters"] == {"value": 2}
-    assert steps.write_plans([step(1)]) == []  # a revert before any work
+    assert plans.write_plans([step(1)]) == []  # a revert before any work
     assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
     assert plan.read_bytes() == first
     (step().output / "a.txt").unlink()
-    assert steps.write_plans([step(1)]) == [step(1)]
+    assert plans.write_plans([step(1)]) == [step(1)]
     assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
 
 
 def test_plans_of_steps_that_are_no_more_go(step: Callable[..., Step]) -> None:
     both = [replace(step(), key="vae", seed=seed) for seed in (1, 2)]
-    steps.write_plans(both)
-    steps.write_plans(both[:1])
+    plans.write_plans(both)
+    plans.write_plans(both[:1])
     assert sorted((step().home / "plan").rglob("plan.json")) == [both[0].plan / "plan.json"]
 
 
@@ -336,3 +338,106 @@ def test_without_hard_links_files_are_copied(
     monkeypatch.setattr(os, "link", refuse)
     assert steps.run(step()) == "done"
     assert (step().output / "a.txt").read_text() == "1 words"
+
+
+def failing(error: Exception) -> Callable[[Path, Path], None]:
+    """Work that leaves half a file, and fails."""
+
+    def work(checkpoints: Path, out: Path) -> None:
+        (checkpoints / "state").write_text("half")
+        (out / "a.txt").write_text("half")
+        raise error
+
+    return work
+
+
+def chain(step: Callable[..., Step], tmp_path: Path, error: Exception) -> tuple[Step, Step, Step]:
+    """A step on a model that fails, one that reads what it makes, and a table of both."""
+    maker = replace(step(), key="vae", seed=1, work=failing(error))
+    inputs = {"toy": Input(maker.output, ("a.txt",), maker)}
+    middle = replace(step(), verb="middle", key="vae", seed=1, inputs=inputs)
+    middle = replace(middle, output=tmp_path / "middle")
+    inputs = {one.name: Input(one.output, None, one) for one in (maker, middle)}
+    return maker, middle, replace(step(), verb="table", inputs=inputs, output=tmp_path / "table")
+
+
+def test_a_model_that_fails_says_so_in_its_outputs_and_what_follows_does_without(
+    step: Callable[..., Step], tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker, middle, table = chain(step, tmp_path, ModelError("it diverged"))
+    steps.run(replace(maker, work=step().work, parameters={"value": 0}))  # that went well
+    calls.clear()
+    capsys.readouterr()
+    assert [steps.run(one) for one in (maker, middle, table)] == ["failed", "failed", "done"]
+    assert calls == ["work 1"]  # the table's
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "toy vae seed 1: started",
+        "toy vae seed 1: failed: it diverged",
+        "middle vae seed 1: failed: toy vae seed 1: it diverged",
+    ]
+    for one in (maker, middle):
+        left = {path.name for path in one.output.rglob("*") if path.is_file()}
+        assert left == {"failed.json", "manifest.json"}
+        failure = json.loads((one.output / "failed.json").read_text())
+        assert failure == {"step": "toy vae seed 1", "reason": "it diverged"}
+        assert not stale(one)
+    assert stale(table)  # so that whoever asks for it hears of the failure
+
+
+def test_a_failure_is_tried_again_when_asked_for_or_when_something_changed(
+    step: Callable[..., Step], tmp_path: Path, calls: list[str]
+) -> None:
+    maker, middle, table = chain(step, tmp_path, ModelError("it diverged"))
+    for one in (maker, middle, table):
+        steps.run(one)
+    mended = replace(maker, work=step().work)
+    assert steps.run(mended) == "failed"
+    assert calls == ["work 1"]
+    assert steps.run(mended, again=True) == "done"
+    assert not (maker.output / "failed.json").exists()
+    assert (maker.output / "a.txt").read_text() == "1 words"
+    assert [steps.run(one) for one in (middle, table)] == ["done", "done"]
+    assert not stale(table)
+    assert steps.run(replace(maker, parameters={"value": 3})) == "failed"
+    assert steps.run(mended) == "restored"
+
+
+def test_an_error_in_the_code_is_tried_again_from_its_checkpoint(
+    step: Callable[..., Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker, middle, _ = chain(step, tmp_path, ZeroDivisionError("by\nzero"))
+    assert [steps.run(one) for one in (maker, middle)] == ["failed", "failed"]
+    said = capsys.readouterr()
+    assert "ZeroDivisionError" in said.err  # where it was: for who mends it
+    assert "toy vae seed 1: failed: ZeroDivisionError: by zero" in said.out
+    assert stale(maker)
+    assert steps.run(replace(maker, work=step().work)) == "done"
+    assert "toy vae seed 1: going on" in capsys.readouterr().out
+    assert stale(middle)
+
+
+def test_what_is_no_models_fault_stops(step: Callable[..., Step], tmp_path: Path) -> None:
+    for error in (UserError("bad input"), FileNotFoundError("gone")):
+        maker, *_ = chain(step, tmp_path, error)
+        with pytest.raises(type(error)):
+            steps.run(maker)
+        assert not maker.output.exists()
+    with pytest.raises(ModelError):  # a step that is of no model
+        steps.run(replace(step(), work=failing(ModelError("it diverged"))))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_checkpoint(
+    step: Callable[..., Step], number: int
+) -> None:
+    broken = replace(step(), work=failing(OSError(number, os.strerror(number))))
+    with pytest.raises(UserError) as caught:
+        steps.run(broken)
+    said = str(caught.value)
+    assert said.startswith(f"{broken.folder}: ")
+    assert said.endswith("and the same command goes on")
+    full = r": the disk is full, more than [\d.]+ [kM]B needed, [\d.]+ [kM]B free; make room"
+    assert re.search(full if number == errno.ENOSPC else ": cannot be written .*; make it", said)
+    assert "\n" not in said
+    assert {path.name for path in broken.folder.rglob("*") if path.is_file()} == {"state", "lock"}
+    assert steps.run(replace(broken, work=step().work)) == "done"

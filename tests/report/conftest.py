@@ -110,6 +110,10 @@ class Runs:
         if latents is not None:
             np.savez_compressed(self.folder("evaluations", model, seed) / "latents.npz", **latents)
 
+    def failed(self, kind: str, model: str, seed: int, step: str, reason: str) -> None:
+        """A verb that failed of its model."""
+        self.json(kind, model, seed, "failed.json", {"step": step, "reason": reason})
+
     def folder(self, kind: str, model: str, seed: int) -> Path:
         """Where a verb writes."""
         return self.root / kind / model / f"seed{seed}"

@@ -68,7 +68,7 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
         "nll": "100.5", "nll_sd": "", "nll_importance": "", "nll_importance_sd": "",
         "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
         "seeds": "1", "parameters": "1023", "train_seconds": "90.0",
-        "device": "CPU, 2 threads", "commit": "abc123", "rppl_real_text": "",
+        "device": "CPU, 2 threads", "commit": "abc123", "rppl_real_text": "", "failed": "",
     }  # fmt: skip
 
 
@@ -247,3 +247,49 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
         "table.md",
     ]
     assert contents[0] == contents[1]
+
+
+def test_a_row_that_failed_is_marked_and_the_others_are_as_they_were(
+    runs: Any, make_params: Any
+) -> None:
+    """One whose training failed, one whose judge failed, one that lost a seed, and a whole one."""
+    names = {"vae": "VAE", "ae": "AE", "dae": "DAE", "svebm": "SVEBM"}
+    for model in ("ae", "dae", "svebm"):
+        for seed in (1, 2):
+            runs.run(model, seed, rppl=100.0 * seed)
+    for seed in (1, 2):
+        runs.failed("models", "vae", seed, f"train vae seed {seed}", "training diverged at step 3")
+    runs.failed("judgements", "ae", 1, "judge ae seed 1", "the judge diverged")
+    for kind in ("models", "samples", "judgements", "evaluations", "likelihoods"):
+        runs.failed(kind, "dae", 2, "train dae seed 2", "training diverged at step 9")
+    (runs.folder("evaluations", "dae", 2) / "scores.json").unlink()  # as the pipeline would
+    write_results(make_params(names, seeds=(1, 2)), runs.root, runs.root / "results")
+    cells = table(runs.root / "results")
+    assert {row: cells[row]["rppl"] for row in names.values()} == {
+        "VAE": "", "AE": "200.0", "DAE": "100.0", "SVEBM": "150.0",
+    }  # fmt: skip
+    assert {row: cells[row]["seeds"] for row in names.values()} == {
+        "VAE": "", "AE": "1 2", "DAE": "1", "SVEBM": "1 2",
+    }  # fmt: skip
+    assert cells["AE"]["bleu"] == "5.0"
+    assert cells["AE"]["failed"] == "judge ae seed 1: the judge diverged"
+    assert cells["DAE"]["failed"] == "train dae seed 2: training diverged at step 9"
+    assert cells["SVEBM"]["failed"] == ""
+    text = (runs.root / "results/table.md").read_text(encoding="utf-8")
+    marked = [
+        line.split(" |")[0] for line in text.splitlines() if line.startswith("| ") and "✗" in line
+    ]
+    assert marked == ["| AE ✗", "| VAE ✗", "| DAE ✗"]
+    note = next(line for line in text.splitlines() if line.startswith("- ✗ "))
+    for reason in ("train vae seed 1: training diverged at step 3", "judge ae seed 1: the judge"):
+        assert note.count(reason) == 1
+    assert note.count("step 9") == 1
+
+
+def test_real_text_that_cannot_be_judged_leaves_its_cell_empty(runs: Any, make_params: Any) -> None:
+    runs.run("vae")
+    runs.failed("judgements", "real", 1, "judge real seed 1", "the judge diverged")
+    write_results(make_params({"vae": "VAE"}), runs.root, runs.root / "results")
+    found = table(runs.root / "results")
+    assert found["TEST SET"]["rppl_real_text"] == ""
+    assert found["VAE"]["rppl"] == "300.0"

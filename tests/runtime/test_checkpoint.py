@@ -1,7 +1,12 @@
+import errno
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from ldebm.errors import UserError
 from ldebm.runtime import checkpoint
@@ -47,7 +52,7 @@ def test_a_flipped_bit_in_any_byte_is_noticed(path: Path) -> None:
     for byte in range(path.stat().st_size):
         bit = 8 * byte + byte % 8
         flip(path, bit)
-        with pytest.raises(DamagedError, match=r"checkpoint.safetensors: damaged.*delete it"):
+        with pytest.raises(DamagedError, match=r"checkpoint.safetensors: .*damaged.*delete it"):
             checkpoint.load(path)
         flip(path, bit)
     assert checkpoint.load(path)[1] == {"step": 1}
@@ -77,12 +82,50 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before_it(
     flip(path, 8 * (path.stat().st_size - 10))
     assert saved_step(path) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{path}: damaged, set aside as checkpoint.safetensors.damaged")
+    assert line.startswith(f"{path}: damaged, it is not what was written; set aside as checkpoint.")
     checkpoint.save(path, {"a": torch.randn(50)}, {"step": 4}, keep_previous=True)
     for name in ("checkpoint.safetensors", "previous.checkpoint.safetensors"):
         flip(path.with_name(name), 8 * (path.stat().st_size - 10))
     assert saved_step(path) is None
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_one_of_an_earlier_version_is_called_old(path: Path) -> None:
+    header = {"state": json.dumps({"step": 1})}
+    save_file({"a": torch.zeros(3)}, path, header)
+    with pytest.raises(
+        DamagedError, match="of an earlier version, which kept no checksum, or damaged; delete"
+    ):
+        checkpoint.load(path)
+    assert saved_step(path) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("I/O error: No space left on device (os error 28)", errno.ENOSPC),
+        ('I/O error: Read-only file system (os error 30) at path "x"', errno.EROFS),
+        ("no number", None),
+    ],
+)
+def test_what_cannot_be_written_is_an_error_of_the_system_and_leaves_the_last(
+    path: Path, monkeypatch: pytest.MonkeyPatch, said: str, expected: int | None
+) -> None:
+    """As safetensors puts it; a full disk itself is in tests/faults."""
+    checkpoint.save(path, {"a": torch.zeros(50)}, {"step": 1})
+
+    def fail(tensors: Any, file: Path, header: Any) -> None:
+        file.write_bytes(b"half")
+        raise SafetensorError(f"Error while serializing: {said}")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(OSError if expected else SafetensorError) as caught:
+        checkpoint.save(path, {"a": torch.zeros(50)}, {"step": 2}, keep_previous=True)
+    assert getattr(caught.value, "errno", None) == expected
+    if expected == errno.ENOSPC:
+        assert caught.value.needed > 200  # 50 numbers of 4 bytes, and the header
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert saved_step(path) == 1
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

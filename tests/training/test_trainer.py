@@ -18,7 +18,7 @@ from ldebm.context import Context
 from ldebm.data.batches import collate
 from ldebm.data.corpus import tokenize
 from ldebm.data.grammar import write_corpus
-from ldebm.errors import UserError
+from ldebm.errors import ModelError, UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
 from ldebm.evaluation.prior_fit import draw_vectors, frechet_distance
 from ldebm.runtime import checkpoint
@@ -298,7 +298,7 @@ def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
     noticed: int,
 ) -> None:
     done = breaking(monkeypatch, at, gradient)
-    with pytest.raises(UserError, match=rf"^vae seed 1: .*diverged at {term}.*vae.*learning_rate"):
+    with pytest.raises(ModelError, match=rf"^training diverged at {term}.*vae.*learning_rate"):
         run(small, "vae", tmp_path, "run")
     assert done[-1] == noticed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ldebm.cli import RESUMES
+from ldebm.pipeline.steps import RESUMES
 
 from .conftest import Command, environment
 

@@ -7,6 +7,7 @@ from shlex import quote
 
 SOURCE = Path(workflow.basedir)  # this copy of the source, whatever else is installed
 sys.path.insert(0, str(SOURCE))
+from ldebm.cli import FAILED
 from ldebm.data.files import REAL
 from ldebm.errors import UserError
 from ldebm.pipeline import announce
@@ -64,3 +65,9 @@ def inputs_of(step):
 
 def inputs_on_model(verb):
     return lambda wildcards: inputs_of(PROJECT.step(verb, wildcards.model, int(wildcards.seed)))
+
+
+def no_failures():
+    """Raise what failed of the models, a line each."""
+    if failures := PROJECT.failures():
+        raise WorkflowError("\n".join(f"{one.step} failed: {one.reason}" for one in failures))

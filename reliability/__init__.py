@@ -1,0 +1,1 @@
+"""What the pipeline is exposed to on purpose."""

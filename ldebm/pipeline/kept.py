@@ -12,18 +12,18 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from ldebm.data.files import REAL, read_text
+from ldebm.data.files import FAILED, REAL, read_text
 from ldebm.errors import UserError
 from ldebm.pipeline.manifest import MANIFEST, Hashes, read_manifest, write_manifest
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.pipeline.steps import Step
 
 WHOLE = {  # by verb, the files that are kept
-    "train": ("run.json", "history.csv"),
-    "sample": (),
-    "judge": ("scores.json", "history.csv"),
-    "evaluate": ("scores.json",),
-    "likelihood": ("scores.json", "sentences.csv", "vectors.npz"),
+    "train": ("run.json", "history.csv", FAILED),
+    "sample": (FAILED,),
+    "judge": ("scores.json", "history.csv", FAILED),
+    "evaluate": ("scores.json", FAILED),
+    "likelihood": ("scores.json", "sentences.csv", "vectors.npz", FAILED),
 }
 BEGUN = {"sample": "samples.txt", "evaluate": "reconstructions.txt"}  # of these the first lines
 LINES = 200

@@ -23,8 +23,8 @@ def columns(metrics: Sequence[Metric]) -> list[str]:
     for one in metrics:
         names += [one.key, f"{one.key}_sd"]
         names += [f"{one.published}_paper"] if one in last.values() else []
-    others = ("seeds", "parameters", "train_seconds", "device", "commit", "rppl_real_text", "failed")
-    return ["row", "model", *names, *others]
+    record = ("seeds", "parameters", "train_seconds", "device", "commit")
+    return ["row", "model", *names, *record, "rppl_real_text", "failed"]
 
 
 def write_csv(found: Results, path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from shipped import shipped_parameters
 
 from ldebm import params as parameters
-from ldebm.errors import UserError
+from ldebm.errors import ModelError, UserError
 from ldebm.pipeline import kept, steps
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.pipeline.steps import Step
@@ -24,8 +24,8 @@ RECORD = {
 Make = Callable[..., Project]
 
 
-def stub(step: Step) -> None:
-    """Run a step that writes by itself what the real one would, small."""
+def stub(step: Step, *, fails: bool = False) -> None:
+    """Run a step that writes by itself what the real one would, small, or whose model fails."""
     number = float(sum(map(ord, step.key)))
     files = {
         "train": {
@@ -40,6 +40,8 @@ def stub(step: Step) -> None:
     }[step.verb]
 
     def work(checkpoints: Path, out: Path) -> None:
+        if fails:
+            raise ModelError("training diverged")
         for name, text in files.items():
             (out / name).write_text(text)
 
@@ -114,6 +116,16 @@ def test_rows_that_are_not_there_yet_are_named(make: Make, tmp_path: Path) -> No
     (said,) = kept.assemble(project, tmp_path / "kept", tmp_path / "out")
     assert said.endswith("1 rows; not kept yet: ae seed 1, dae seed 1")
     assert [row["row"] for row in table(tmp_path / "out")] == ["TEST SET", "VAE"]
+
+
+def test_a_row_that_failed_is_kept_as_one(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    for verb in KINDS:
+        stub(project.step(verb, "ae", 1), fails=verb == "train")
+    assert "ae seed 1: kept" in list(kept.keep(project, tmp_path / "kept"))
+    list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+    failed = {row["row"]: row["failed"] for row in table(tmp_path / "out")}
+    assert failed == {"TEST SET": "", "VAE": "", "AE": "train ae seed 1: training diverged"}
 
 
 def _damaged(folder: Path) -> None:

@@ -61,6 +61,17 @@ def test_one_command_makes_the_table(project: Path, built: str) -> None:
         assert {f"{model} seed 1" for model in MODELS} <= said(built, step).keys()
 
 
+def test_what_is_kept_of_the_rows_makes_the_same_table(
+    project: Path, run: Command, built: str, tmp_path: Path
+) -> None:
+    assert run(f"ldebm keep {tmp_path}").stdout.count(": kept") == 1 + len(MODELS)
+    run(f"ldebm assemble {tmp_path}")
+    assert (tmp_path / "table.csv").read_text() == (project / "results/table.csv").read_text()
+    shown = [(folder / "table.md").read_text() for folder in (tmp_path, project / "results")]
+    assert shown[0] == shown[1]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_dvc_keeps_every_file_of_the_results(project: Path, built: str) -> None:
     """Else a clone that pulls has not all that the table's manifest names, and makes it again."""
     stage = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["table"]

@@ -50,22 +50,22 @@ class Fault:
 def faults() -> Iterator[Fault]:
     """The list of them."""
     random = "SIGKILL at random moments of the work, over and over until it is done"
-    for verb, often in zip(VERBS, (3, 3, 20, 5, 8, 5, 8, 3), strict=True):
+    for verb, often in zip(VERBS, (2, 2, 20, 3, 5, 3, 5, 2), strict=True):
         quick = {"train": 2, "likelihood": 1}.get(verb, 0)
         yield Fault(f"{verb} killed", random, KEPT, kills.killed(verb), often, quick)
     one, kind = kills.killed("train", "ldebm"), "an energy-based training killed"
-    yield Fault(kind, random, KEPT, one, 8)
+    yield Fault(kind, random, KEPT, one, 5)
     for orphans, how in ((True, "its jobs work on"), (False, "its jobs too")):
         how = f"SIGKILL at a random moment, {how}; the same command at once"
         takes = f"waits for what is at work and takes over; {SAME}" if orphans else KEPT
-        yield Fault("Snakemake killed", how, takes, kills.snakemake_killed(orphans), 3)
+        yield Fault("Snakemake killed", how, takes, kills.snakemake_killed(orphans), 2)
     twice = f"one waits and takes what the other made; {SAME}"
-    yield Fault("train twice at once", "a second process", twice, kills.two_at_once("train"), 3, 1)
+    yield Fault("train twice at once", "a second process", twice, kills.two_at_once("train"), 2, 1)
     yield Fault("Snakemake twice at once", "a second one", twice, kills.two_snakemakes, 1)
     small = "a small file system of its own, filled to a random amount of space"
     for verb in VERBS:
         quick = int(verb in ("train", "likelihood"))
-        yield Fault(f"disk full in {verb}", small, FULL, disks.full(verb), 4, quick)
+        yield Fault(f"disk full in {verb}", small, FULL, disks.full(verb), 3, quick)
     under = disks.full_under_snakemake
     yield Fault("disk full under Snakemake", small, FULL, under, 2)
     for verb in VERBS:
@@ -78,10 +78,10 @@ def faults() -> Iterator[Fault]:
         ("evaluate", "scores.json", "table"),
     ):
         one, how = damage.flipped(maker, name, reader), "a random bit, in place or in a new file"
-        yield Fault(f"{name} damaged", how, NAMED, one, 3, int(reader == "sample"))
+        yield Fault(f"{name} damaged", how, NAMED, one, 2, int(reader == "sample"))
     how = "a random bit of a file that a killed training left"
     named = f"named, set aside; on from the one before or from the start, {SAME}"
-    yield Fault("checkpoint damaged", how, named, damage.checkpoints, 6, 1)
+    yield Fault("checkpoint damaged", how, named, damage.checkpoints, 5, 1)
     how = "other shapes, and names outside the folder"
     refused = f"refused in one line or made again, nothing it names is touched; {SAME}"
     yield Fault("foreign manifest", how, refused, damage.manifests, len(damage.FOREIGN), 3)
@@ -97,14 +97,15 @@ def faults() -> Iterator[Fault]:
     for name, how in (
         ("dead", "an address at which nobody listens"),
         ("locked", "another process holds the SQLite file"),
-        ("unwritable", "there is a file in the place of the journals' folder"),
+        ("read-only", "its file lies on a file system that cannot be written"),
+        ("without journals", "a file is in the place of the folder of what is to be sent"),
     ):
-        happens = UNTRACKED if name != "unwritable" else "the training goes on after one line"
+        happens = UNTRACKED if name != "without journals" else "the training goes on after one line"
         yield Fault(f"tracking store {name}", how, happens, trouble.store(name), 1)
     how = "parameter files, texts, files, command lines: reliability/bad_inputs.py"
     yield Fault("bad input", how, "one clear line, nothing harmed", trouble.bad_inputs, 100_000)
     how = "random sequences of kills, changed parameters, damaged files, full disks, runs"
-    yield Fault("all of them mixed", how, f"one clear line, or {SAME}", walk.sequences, 50)
+    yield Fault("all of them mixed", how, f"one clear line, or {SAME}", walk.sequences, 40)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

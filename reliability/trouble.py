@@ -1,16 +1,18 @@
 """Models that fail, stores that do not answer, and bad inputs."""
 
 import csv
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
+from reliability.disks import read_only, small_disk
 from reliability.lab import Done, Injection, Lab, Problem, Reference
 
 BROKEN_METRIC = """
@@ -85,6 +87,41 @@ def _mended(reference: Reference, lab: Lab) -> Problem:
     return done.problem(0) or reference.wrong(lab, *lab.project.steps())
 
 
+@contextmanager
+def _locked(lab: Lab) -> Iterator[dict[str, str]]:
+    with closing(sqlite3.connect(lab.folder / "mlflow.db", timeout=60)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield {}
+
+
+@contextmanager
+def _dead(lab: Lab) -> Iterator[dict[str, str]]:
+    yield {"MLFLOW_TRACKING_URI": "http://someone:secret@127.0.0.1:9"}
+
+
+@contextmanager
+def _read_only(lab: Lab) -> Iterator[dict[str, str]]:
+    with small_disk() as disk:
+        shutil.copy(lab.folder / "mlflow.db", disk)
+        with read_only(disk):
+            yield {"MLFLOW_TRACKING_URI": f"sqlite:///{disk}/mlflow.db"}
+
+
+@contextmanager
+def _unwritable(lab: Lab) -> Iterator[dict[str, str]]:
+    tracking = lab.folder / "work/tracking"
+    tracking.rename(tracking.with_name("before"))
+    tracking.write_text("no folder")
+    yield {}
+    tracking.unlink()
+    tracking.with_name("before").rename(tracking)
+
+
+FAILING = {
+    "locked": _locked, "dead": _dead, "read-only": _read_only, "without journals": _unwritable,
+}  # fmt: skip
+
+
 def store(name: str) -> Injection:
     """A tracking store that fails during a training."""
 
@@ -93,25 +130,14 @@ def store(name: str) -> Injection:
             train = ("train", "vae", "--seed", "1")
             _ldebm(lab, "evaluate", "vae", "--again")  # makes the store
             for _ in range(times):
-                with closing(sqlite3.connect(lab.folder / "mlflow.db", timeout=60)) as database:
-                    uri = {}
-                    if name == "locked":
-                        database.execute("BEGIN EXCLUSIVE")
-                    elif name == "dead":
-                        uri = {"MLFLOW_TRACKING_URI": "http://someone:secret@127.0.0.1:9"}
-                    else:
-                        tracking = lab.folder / "work/tracking"
-                        tracking.rename(tracking.with_name("before"))
-                        tracking.write_text("no folder")
+                with FAILING[name](lab) as uri:
                     done = _ldebm(lab, *train, "--again", **uri)
-                if name == "unwritable":
-                    tracking.unlink()
-                    tracking.with_name("before").rename(tracking)
-                said = "not tracked" if name == "unwritable" else "the work goes on"
+                said = "not tracked" if name == "without journals" else "the work goes on"
                 problem = done.problem(0, said) or reference.wrong(lab, lab.step("train"))
                 if "secret" in done.said:
                     problem = "the password is printed"
-                yield problem or _sent(lab)
+                points = 0 if name == "without journals" else 20
+                yield problem or _sent(lab, points)
 
     return inject
 
@@ -122,13 +148,13 @@ def _ldebm(lab: Lab, *words: str, **variables: str) -> Done:
     return Done(process.returncode, said)
 
 
-def _sent(lab: Lab) -> Problem:
-    """What was missed is sent, and each point is there once."""
+def _sent(lab: Lab, expected: int) -> Problem:
+    """What was missed is sent: so many validations, each there once."""
     problem = _ldebm(lab, "sync").problem(0, "sent to")
     with closing(sqlite3.connect(lab.folder / "mlflow.db", timeout=60)) as database:
         query = "select count(*), count(distinct step) from metrics where key = 'valid_loss'"
         points, steps = database.execute(query).fetchone()
-    return problem or (None if points == steps == 20 else f"{points} points of {steps} steps")
+    return problem or (None if points == steps == expected else f"{points} points of {steps} steps")
 
 
 def bad_inputs(reference: Reference, times: int) -> Iterator[Problem]:

@@ -159,7 +159,7 @@ def rows_of(file: Path) -> dict[str, str]:
     """The lines of a page by the names of their faults."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
-    return {line.split(" | ")[0][2:]: line for line in lines[1:]}
+    return {line.split(" | ")[0][2:]: line for line in lines[2:]}
 
 
 def page(lines: Mapping[str, str]) -> str:

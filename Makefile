@@ -9,6 +9,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
 .PHONY: demo test lint reliability ui clean
@@ -31,12 +32,16 @@ reliability: $(INSTALLED)
 ui: $(INSTALLED)
 	$(ENVIRONMENT) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db
 
-# Installed anew when the pins change. Deleting .venv starts over.
+# Installed anew when the pins change. Deleting .venv starts over. Every file of the lock must have one
+# of its hashes. Torch comes after it, so that what torch needs is there already, and from whatever
+# index the machine has: its builds differ by accelerator, and no list of hashes fits all. Where a
+# build has an address it is checked too: make TORCH='torch @ https://…/torch-….whl#sha256=…'
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install "$(TORCH)"
+	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
 
 # The environment and caches; results stay.

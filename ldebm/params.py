@@ -5,6 +5,7 @@ Every mistake is one line with its path.
 
 import json
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -193,7 +194,7 @@ def _first_line(error: ValidationError, prefix: str = "") -> str:
         "extra_forbidden": f"unknown key; remove it{_nearest(parts[-1], _known_keys(Block))}",
         "missing": "missing; give it a value",
     }
-    value = "" if first["type"] in reasons else f" (got {first['input']!r})"
+    value = "" if first["type"] in reasons else f" (got {reprlib.repr(first['input'])})"
     return f"{path}: {reasons.get(first['type'], first['msg'])}{value}"
 
 
@@ -213,7 +214,7 @@ def _check_together(params: Params, origin: str) -> None:
     try:
         metrics.find(params.metrics)
     except UserError as error:
-        raise UserError(f"{origin}: {error}") from None
+        raise UserError(f"{origin}: metrics: {error}") from None
     judge, samples = params.judge, params.evaluation.samples
     if samples < (needed := judge.train_sentences + judge.valid_sentences):
         raise UserError(

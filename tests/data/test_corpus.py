@@ -91,7 +91,8 @@ def test_vocabulary_limit(tmp_path: Path) -> None:
 
 def test_many_types_need_wider_ids(tmp_path: Path) -> None:
     words = [f"w{number:05}" for number in range(70_000)]
-    tokenize(write(tmp_path / "raw", train=" ".join(words) + "\n"), tmp_path / "tokens", None)
+    texts = {"train": " ".join(words) + "\n", "valid": "w00001\n", "test": "w69999\n"}
+    tokenize(write(tmp_path / "raw", **texts), tmp_path / "tokens", None)
     corpus = Corpus.open(tmp_path / "tokens")
     assert corpus.train.tokens.dtype == np.int32
     assert corpus.vocabulary.decode(corpus.train[0]) == words

@@ -20,6 +20,14 @@ def _deep(depth: int) -> str:
     return f"seeds: {'[' * depth}{']' * depth}\n"
 
 
+def _laughs() -> str:
+    """A block of 9 levels, each of nine times the one before."""
+    return "".join(
+        f"l{level}: &l{level} [{', '.join([f'*l{level - 1}' if level else 'ha'] * 9)}]\n"
+        for level in range(9)
+    )
+
+
 FILES = [
     BadInput("no params.yaml", missing("params.yaml"), FETCH, "params.yaml: cannot be read"),
     BadInput(
@@ -61,9 +69,14 @@ FILES = [
     _file("a block that holds itself", "data: &a {corpus: *a}\n", "cannot be used"),
     _file("a list that holds itself", "seeds: &a [*a]\n", "cannot be used"),
     _file("5,000 digits", f"seeds: [{'9' * 5000}]\n", "cannot be used"),
+    _file("5,000 hexadecimal digits", f"seeds: [0x{'f' * 5000}]\n", "cannot be used"),
+    _file("a time that is none", "seeds: !!timestamp x\n", "cannot be used"),
+    _file("a number that is none", "seeds: !!int ''\n", "cannot be used"),
+    _file("a truth that is none", "seeds: !!bool x\n", "cannot be used"),
+    _file("a base that is none", "seeds: 190:20:30.15:x\n", "missing|seeds"),
+    _file("a billion laughs", _laughs(), r"judge: unknown|unknown key"),
     _file("300 deep", _deep(300), "nested too deeply|seeds.0"),
     _file("3,000 deep", _deep(3000), "nested too deeply"),
-    _file("30,000 deep", _deep(30000), "nested too deeply"),
     _file("a key that is a list", "? [a]\n: 1\n", "no valid YAML|unknown key"),
     _file("a key that is a mapping", "? {a: 1}\n: 1\n", "no valid YAML"),
     _file("a date", "seeds: 2020-01-01\n", "missing|seeds"),

@@ -43,7 +43,7 @@ def test_every_other_bad_input_is_one_line(case: BadInput, tiny: Path) -> None:
         (BadInput("good", nothing, "ldebm data fetch", ""), "status 0: "),
         (BadInput("bad", missing("params.yaml"), "ldebm plan", "another"), "says: ldebm: error: "),
         (BadInput("bad", missing("params.yaml"), "ldebm plan", "", used=True), "status 2: "),
-        (BadInput("two", nothing, "python -c 'print()'", "", used=True), "2 lines: "),
+        (BadInput("two", nothing, "python -c 'print(1); print(2)'", "", used=True), "2 lines: "),
         (BadInput("quiet", nothing, "python -c 'exit(1)'", ""), "0 lines: "),
         (BadInput("raises", nothing, "python -c 1/0", ""), "a traceback: ZeroDivisionError"),
         (

@@ -3,6 +3,7 @@
 # make ui      the recorded runs, in a browser
 # make lint    style, types and workflow only
 # make reliability   faults of every kind, injected for real: docs/reliability.md
+# make audit   known vulnerabilities of the pinned packages
 # Needs Python 3.11 or later, git and a package index. PYTHON and TORCH may be given, e.g. make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
-.PHONY: demo test lint reliability ui clean
+.PHONY: demo test lint reliability ui audit clean
 
 demo: $(INSTALLED)
 	$(ENVIRONMENT) snakemake --cores all --workflow-profile demo
@@ -43,6 +44,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PIP) install "$(TORCH)"
 	$(PIP) install --no-deps --no-build-isolation -e .
 	touch $@
+
+# The pins against the list of known vulnerabilities, by a tool in an environment of its own. --strict: a pin of
+# which nothing is known fails too, so that a service that does not answer is not taken for good news.
+audit:
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip --quiet --disable-pip-version-check install pip-audit
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
 
 # The environment and caches; results stay.
 clean:

@@ -63,7 +63,7 @@ def test_what_is_wrong_is_noticed(case: BadInput, said: str, tiny: Path) -> None
 
 
 def test_a_password_of_the_store_is_nowhere(tiny: Path, tmp_path: Path) -> None:
-    """Neither in what is printed nor in any file, when nothing answers and when it never will."""
+    """Neither in what is printed nor in any file, when the store does not answer."""
     store = "MLFLOW_TRACKING_URI=http://me:s3cret@127.0.0.1:1"
     overlay = "models: {vae: {kl_slope: 0.5}}"
     file("project/overlay.yaml", overlay)(tmp_path)
@@ -76,9 +76,7 @@ def test_a_password_of_the_store_is_nowhere(tiny: Path, tmp_path: Path) -> None:
     assert "fails" in trained.err
     sent = run(f"{store} python -m ldebm sync", folder)
     assert sent.status == 2, sent
-    malformed = run(f"{store}:x/s3cret@host python -m ldebm sync", folder)
-    assert malformed.status == 2, malformed
-    for done in (trained, sent, malformed):
+    for done in (trained, sent):
         assert "s3cret" not in done.out + done.err
         assert "127.0.0.1" in done.err
     files = [path for path in folder.rglob("*") if path.is_file()]

@@ -13,6 +13,9 @@ rule all:
         f"{RESULTS}table.csv",
 
 
+include: "workflow/rules/targets.smk"
+
+
 onsuccess:  # a table that does without a model that failed is whole, and no success
     if any(job.rule.name == "table" for job in workflow.dag.jobs):
         no_failures()

@@ -27,7 +27,9 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
     ):
         command = verbs.add_parser(run.__name__, parents=[common], help=help_, description=help_)
         command.add_argument("model", metavar="MODEL", help=MODEL)
-        command.add_argument("--model-seed", type=int, metavar="N", help="which training of a key")
+        command.add_argument(
+            "--model-seed", type=seed_option, metavar="N", help="which training of a key"
+        )
         command.add_argument("--row", metavar="FILE.py:CLASS", help="row of one's own, of a folder")
         command.add_argument("--json", action="store_true", help="one JSON object a line")
         if run is interpolate:
@@ -40,7 +42,7 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
                 help="default: the model's own" if run is symbols else "default: standard input",
             )  # fmt: skip
         if run in (generate, symbols):
-            command.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+            command.add_argument("--seed", type=seed_option, default=1, help="default: %(default)s")
         if run is generate:
             command.add_argument("-n", type=int, default=10, help="default: %(default)s")
             command.add_argument("--symbol", metavar="VALUE|VARIABLE:VALUE")
@@ -56,12 +58,31 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parsed arguments; sentences may stand behind options too, which argparse alone refuses."""
+    for one in sys.argv[1:] if arguments is None else arguments:
+        if not _is_text(one):
+            parser.error(f"{one!a} is not UTF-8")
     options, rest = parser.parse_known_args(arguments)
     if rest and (any(one.startswith("-") for one in rest) or "sentences" not in options):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         options.sentences += rest
     return options
+
+
+def seed_option(text: str) -> int:
+    """A seed given on the command line."""
+    from ldebm.config import SEEDS
+
+    if not text.isdecimal() or int(text[:11]) >= SEEDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no seed; give a number from 0 to {SEEDS - 1}"
+        )
+    return int(text)
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it can be written: what is not UTF-8 on the command line is kept as surrogates."""
+    return argument.isascii() or not any("\ud800" <= one <= "\udfff" for one in argument)
 
 
 def answers(verb: Callable[["TrainedModel", Any], Iterator[Answer]]) -> Callable[[Any], None]:
@@ -166,7 +187,10 @@ def _open(options: argparse.Namespace) -> "TrainedModel":
 
 
 def _sentences(options: argparse.Namespace) -> list[str]:
-    return options.sentences or [line.rstrip("\n") for line in sys.stdin]
+    from ldebm.data.files import decoded
+
+    lines = decoded(sys.stdin.buffer, "standard input")
+    return options.sentences or [line for _, line in lines]
 
 
 def _symbol(text: str) -> int | tuple[int, int]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ldebm import __version__, ask
-from ldebm.errors import UserError
+from ldebm.errors import UserError, of_system, one_line
 
 if TYPE_CHECKING:
     from ldebm.pipeline.project import Project
@@ -48,11 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a folder that is a file, a name too long, a read-only disk
+        print(f"ldebm: error: {of_system(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        print(f"ldebm: error: not enough memory ({one_line(str(error))[:200]}); lower the batch "
+              "or the sizes of the parameters", file=sys.stderr)  # fmt: skip
+        return 2
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """One whose errors are one line too, as are those of its verbs."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: error: {one_line(message)}; see {self.prog} --help\n")
+
+
+def build_parser() -> Parser:
     """All verbs and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ldebm", description="Train, sample and score text models with learned latent priors."
     )
     parser.add_argument("--version", action="version", version=f"ldebm {__version__}")
@@ -83,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--seed",
-            type=int,
+            type=ask.seed_option,
             metavar="N",
             help="one of `seeds` in the parameters, or another; default: each of them",
         )
@@ -118,8 +135,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common_options() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _common_options() -> Parser:
+    common = Parser(add_help=False)
     group = common.add_argument_group("project")
     group.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="parameters (default: %(default)s)"
@@ -211,6 +228,12 @@ def _sync(options: argparse.Namespace) -> None:
     from ldebm.runtime.tracking import sync
 
     print(f"sync: {sync()}")
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether NumPy or torch asked for more memory than there is, or than can be counted."""
+    signs = ("out of memory", "can't allocate memory", "calculation overflowed")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 @contextmanager

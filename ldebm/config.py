@@ -1,9 +1,17 @@
 """The types of params.yaml: keys, bounds, and what each block means. Read by `ldebm.params`."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SerializeAsAny
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    field_validator,
+)
 
 from ldebm.outside import is_outside
 
@@ -13,12 +21,22 @@ if TYPE_CHECKING:
 
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+SEEDS = 2**32  # as many has NumPy
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Block(BaseModel):
     """A mapping of params.yaml: unknown keys are refused, no number is guessed from a string."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_counted(cls, value: Any) -> Any:
+        """Beyond this no size is meant, and tensors fail in ways of their own."""
+        if isinstance(value, int) and abs(value) >= SEEDS:
+            raise ValueError(f"should be less than {SEEDS}")
+        return value
 
 
 class TextFiles(Block):
@@ -30,13 +48,13 @@ class TextFiles(Block):
     train: str
     valid: str
     test: str
-    preprocessing: str | None = None
+    preprocessing: Annotated[str, Field(pattern=r"\.py:\w+$")] | None = None
 
 
 class GrammarCorpus(Block):
     """Sentences of the splits drawn from the embedded grammar, and the seed of the draw."""
 
-    seed: int
+    seed: Seed
     train: PositiveInt
     valid: PositiveInt
     test: PositiveInt
@@ -156,7 +174,7 @@ class Judge(Block):
     valid_batch: PositiveInt = 10
     test_batch: PositiveInt = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    seed: int
+    seed: Seed
 
 
 class AnnealedSettings(Block):
@@ -183,7 +201,7 @@ class Evaluation(Block):
     likelihood_chunk: PositiveInt
     likelihood_sentences: PositiveInt | None
     annealed: AnnealedSettings
-    seed: int
+    seed: Seed
 
 
 class Run(Block):
@@ -196,7 +214,7 @@ class Run(Block):
 class Params(Block):
     """The whole of params.yaml."""
 
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     data: Data
     sentence_model: SentenceSettings
     models: dict[str, SerializeAsAny[RowConfig]]

@@ -33,9 +33,9 @@ def load_object(name: str) -> Any:
 
 
 def _load_file(path: Path) -> Any:
-    resolved = path.resolve()
-    if not resolved.is_file():
+    if not path.is_file():
         raise UserError(f"{path}: is no Python file; paths count from the current folder")
+    resolved = path.resolve()
     content = hashlib.sha256(bytes(resolved) + resolved.read_bytes()).hexdigest()
     name = f"{path.stem}_{content[:8]}"
     if name in sys.modules:
@@ -48,7 +48,7 @@ def _load_file(path: Path) -> Any:
     sys.path.insert(0, str(resolved.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(f"{path}: fails when it is run: {type(error).__name__}: {error}") from error
     finally:

@@ -3,8 +3,8 @@
 Every mistake is one line with its path.
 """
 
-import json
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -125,7 +125,7 @@ def _nearest(name: str, known: Iterator[str] | set[str]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8-sig"), Reader)
-        json.dumps(raw, default=str, skipkeys=True)  # fails where a block holds itself
+        _check_values(raw)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); name the parameter file with --params"
@@ -136,13 +136,26 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is no valid YAML ({' '.join(str(error).split())})") from None
     except RecursionError:
         raise UserError(f"{path}: is nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits, a block that holds itself
+    except (ValueError, AttributeError, LookupError) as error:  # the last two: PyYAML on !!tags
         raise UserError(f"{path}: holds a value that cannot be used ({error})") from None
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}: holds no mapping; the keys {', '.join(Params.model_fields)} belong at its top"
         )
     return raw
+
+
+def _check_values(value: Any, above: tuple[int, ...] = (), seen: set[int] | None = None) -> None:
+    """Raise ValueError for a block that holds itself, and a number too long to be written."""
+    seen = set() if seen is None else seen
+    if id(value) in above:
+        raise ValueError("a block that holds itself")
+    if not isinstance(value, (dict, list)):
+        str(value)
+    elif id(value) not in seen:  # a block may stand in several places, and those in it too
+        seen.add(id(value))
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_values(one, (*above, id(value)), seen)
 
 
 def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
@@ -193,7 +206,7 @@ def _first_line(error: ValidationError, prefix: str = "") -> str:
         "extra_forbidden": f"unknown key; remove it{_nearest(parts[-1], _known_keys(Block))}",
         "missing": "missing; give it a value",
     }
-    value = "" if first["type"] in reasons else f" (got {first['input']!r})"
+    value = "" if first["type"] in reasons else f" (got {reprlib.repr(first['input'])})"
     return f"{path}: {reasons.get(first['type'], first['msg'])}{value}"
 
 
@@ -213,7 +226,7 @@ def _check_together(params: Params, origin: str) -> None:
     try:
         metrics.find(params.metrics)
     except UserError as error:
-        raise UserError(f"{origin}: {error}") from None
+        raise UserError(f"{origin}: metrics: {error}") from None
     judge, samples = params.judge, params.evaluation.samples
     if samples < (needed := judge.train_sentences + judge.valid_sentences):
         raise UserError(

@@ -304,12 +304,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         whole = {"model", "row", "parameters", "sentence_model", "data"} <= record.keys()
+        whole &= {"row"} <= record["parameters"].keys()
+        whole &= {"max_tokens"} <= record["sentence_model"].keys()
     except OSError as error:
         raise UserError(
             f"{folder / RECORD}: cannot be read ({error.strerror}); a trained model is a folder "
             "models/KEY/seedN that `ldebm train KEY` writes"
         ) from None
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise UserError(f"{folder / RECORD}: not what this version of ldebm writes; train it again")

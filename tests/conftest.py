@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from shipped import shipped_parameters
 
 from ldebm import params
@@ -15,6 +16,10 @@ from ldebm.context import Context
 from ldebm.data.corpus import Corpus, tokenize
 from ldebm.models.energy import TimeConditionedWeights
 from ldebm.runtime.tracking import NoTracker
+
+# drawn the same way every time, and so often that it costs seconds
+settings.register_profile("fixed", derandomize=True, max_examples=40, deadline=None, database=None)
+settings.load_profile("fixed")
 
 GOLDEN = Path(__file__).parent / "golden"
 

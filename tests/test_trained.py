@@ -262,7 +262,7 @@ def test_the_shell_says_what_the_object_says(
     assert said("generate", folders["DI-VAE"], "--symbol", "2:1") == code.sample(10, (2, 1))
     assert said("interpolate", folder, "a b", "d", "--steps", 4) == model.interpolate("a b", "d", 4)
     assert said("reconstruct", folder, *SENTENCES) == model.reconstruct(SENTENCES)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("a b c\nd\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a b c\nd\n")))
     lines = [json.loads(line) for line in said("classify", folder, "--json")]
     np.testing.assert_allclose(
         [line["probs"] for line in lines], model.classify(["a b c", "d"]), atol=1e-6

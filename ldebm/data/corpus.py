@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ldebm.data import SPLITS
 from ldebm.data.files import read_sentences, staged
-from ldebm.data.vocabulary import SPECIALS, Vocabulary
+from ldebm.data.vocabulary import SPECIALS, UNK, Vocabulary
 from ldebm.errors import UserError
 
 CHUNK = 4096  # sentences encoded and written at a time
@@ -105,17 +105,20 @@ def _open_array(path: Path) -> NDArray[Any]:
 def tokenize(raw: Path, out: Path, vocabulary_limit: int | None) -> None:
     """Encode raw/{train,valid,test}.txt with the training vocabulary into `out`.
 
-    Arrays, offsets and vocabulary.txt.
+    Arrays, offsets and vocabulary.txt. A line says how many words become <unk>.
 
     Reads every text twice, to count and to write, so memory grows with the number of word types and
     not with the text. <unk> joins the vocabulary if the limit cuts a type or if valid or test holds
     a word that train does not. Raises UserError for a text that is missing, empty, not UTF-8 or
-    holds <pad>, <s> or </s>.
+    holds <pad>, <s> or </s>, or of which all words become <unk>.
     """
     texts = {split: raw / f"{split}.txt" for split in SPLITS}
     counts = {split: _count(path) for split, path in texts.items()}
     unseen = any(counts[split][0].keys() - counts["train"][0].keys() for split in ("valid", "test"))
     vocabulary = Vocabulary.from_counts(counts["train"][0], vocabulary_limit, unk=unseen)
+    shares = {split: _unknown(texts[split], counts[split][0], vocabulary) for split in SPLITS}
+    listed = ", ".join(f"{share:.1%} of {split}" for split, share in shares.items())
+    print(f"{len(vocabulary) - len(SPECIALS):,} word types; read as <unk>: {listed}", flush=True)
     with staged(out) as folder:
         vocabulary.save(folder / "vocabulary.txt")
         for split, path in texts.items():
@@ -135,6 +138,18 @@ def _count(path: Path) -> tuple[Counter[str], int]:
     if reserved := words.keys() & set(SPECIALS):
         raise UserError(f"{path}: {min(reserved)} is reserved for the models; remove or rename it")
     return words, sentences
+
+
+def _unknown(path: Path, words: Counter[str], vocabulary: Vocabulary) -> float:
+    """The share of a text's words that become <unk>."""
+    known = words.keys() & (vocabulary.ids.keys() - {UNK})
+    if not known:
+        raise UserError(
+            f"{path}: none of its words is in the vocabulary, the most frequent words of the "
+            "training text; raise data.vocabulary_limit, or give a text in the same words"
+        )
+    kept = sum(words[word] for word in known) + words[UNK]
+    return 1 - kept / words.total()
 
 
 def _write_split(

@@ -26,6 +26,7 @@ CHECKSUMS = {
     "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
     "ptb.test.txt": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
 }
+LONGEST = 10_000  # words of a line that can be meant as a sentence
 SPECIALS = frozenset({"<pad>", "<s>", "</s>"})  # of ldebm.data.vocabulary, which imports NumPy
 
 
@@ -89,7 +90,8 @@ def import_texts(
 ) -> dict[str, TextCount]:
     """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt.
 
-    `preprocessing` makes a sentence of each line. Blank lines, and what becomes one, are dropped.
+    `preprocessing` makes a sentence of each line. Blank lines, and what becomes one, are dropped; a
+    line says how many.
 
     Raises:
         UserError: a file is missing, empty, not UTF-8 or holds a word reserved for the models, or
@@ -97,10 +99,15 @@ def import_texts(
     """
     with staged(out) as folder:
         paths = dict(zip(SPLITS, (train, valid, test), strict=True))
-        return {
+        counts = {
             split: _import_text(path, folder / f"{split}.txt", preprocessing)
             for split, path in paths.items()
         }
+    for split, one in counts.items():
+        print(
+            f"{split}: sentences {one.sentences:,}, blank lines left out {one.blank:,}", flush=True
+        )
+    return counts
 
 
 def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] | None) -> TextCount:
@@ -112,6 +119,11 @@ def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] |
                 raise UserError(
                     f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or "
                     "rename it"
+                )
+            if len(words) > LONGEST:
+                raise UserError(
+                    f"{path}, line {number}: has {len(words):,} words, more than {LONGEST:,}; one "
+                    "sentence a line is expected"
                 )
             if words:
                 file.write(" ".join(words) + "\n")
@@ -127,8 +139,10 @@ def _preprocessed(line: str, preprocessing: Callable[[str], str] | None, where: 
     if preprocessing is None:
         return line.split()
     try:
-        return preprocessing(line).split()
-    except Exception as error:
+        words = preprocessing(line).split()
+        "".join(words).encode()  # fails on what cannot be written
+        return words
+    except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{where}: data.corpus.preprocessing fails: {problem}") from error
 
@@ -137,8 +151,9 @@ def _copy(path: Path, target: Path, checksum: str) -> None:
     """Copy a local file whose SHA-256 is `checksum`."""
     try:
         shutil.copyfile(path, target)
-    except OSError as error:
-        raise UserError(f"data.source: cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: no path at all
+        problem = getattr(error, "strerror", None) or error
+        raise UserError(f"data.source: cannot read {path}: {problem}") from error
     with target.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != checksum:

@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from ldebm.errors import UserError
 
+# control characters but white space; a carriage return or a byte-order mark within a line
+UNFIT = re.compile("[\x00-\x08\r\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
 REAL = "real"  # a model whose samples are the training text itself; it has nothing to train
 FAILED = "failed.json"  # in place of what a step would have made of its model
 
@@ -60,19 +63,31 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_text(path: Path) -> Iterator[tuple[int, str]]:
     """Line number (from 1) and text of each line, without its end; streams.
 
-    Raises UserError for a file that cannot be read, and for bytes that are not UTF-8 with the
-    number of their line.
+    A byte-order mark at the start is left out. Raises UserError for a file that cannot be read, and
+    with the number of the line for bytes that are not UTF-8 and characters that no word has.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device never ends
+        raise UserError(f"cannot read {path}: it is no regular file")
     try:
-        with path.open("rb") as file:  # bytes, so that a decoding error can be given its line
-            for number, line in enumerate(file, start=1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, line {number}: not UTF-8 text; convert the file to UTF-8"
-        ) from error
+        with path.open("rb") as file:
+            yield from decoded(file, str(path))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def decoded(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """`read_text` of lines that are open already; `name` stands for them in messages."""
+    for number, line in enumerate(lines, start=1):  # each alone: a mistake is given its line
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{name}, line {number}: not UTF-8; convert it to UTF-8") from error
+        if unfit := UNFIT.search(text):
+            raise UserError(
+                f"{name}, line {number}: holds the character {unfit[0]!r}; remove it, and let "
+                "lines end with \\n or \\r\\n"
+            )
+        yield number, text
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

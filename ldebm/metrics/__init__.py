@@ -26,9 +26,9 @@ def find(outside: Sequence[str]) -> tuple[Metric, ...]:
     for name in outside:
         one = load_object(name)
         if not (isinstance(one, type) and issubclass(one, Metric)):
-            raise UserError(f"metrics: {name!r} is no subclass of ldebm.metrics.base.Metric")
+            raise UserError(f"{name!r} is no subclass of ldebm.metrics.base.Metric")
         key = getattr(one, "key", "")
         if not re.fullmatch("[a-z][a-z0-9_]*", key) or key in {other.key for other in found}:
-            raise UserError(f"metrics: {name!r} has the key {key!r}; use a new one, of a-z, 0-9, _")
+            raise UserError(f"{name!r} has the key {key!r}; use a new one, of a-z, 0-9, _")
         found.append(one())
     return tuple(found)

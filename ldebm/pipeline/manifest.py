@@ -28,9 +28,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
     """
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    manifest = _read_json(path)
+    if manifest is None:
         return None
     outputs = manifest.get("outputs") if isinstance(manifest, dict) else None
     if not isinstance(outputs, dict) or not HASH.fullmatch(str(manifest.get("fingerprint"))):
@@ -59,6 +58,14 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def _read_json(path: Path) -> Any:
+    """What a file holds, or None where there is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -70,11 +77,8 @@ class Hashes:
 
     def __init__(self, home: Path) -> None:
         self.file, self.changed = home / "hashes.json", False
-        try:
-            known = json.loads(self.file.read_bytes())
-        except (OSError, ValueError):
-            known = {}
-        self.known: dict[str, list[Any]] = known if isinstance(known, dict) else {}
+        known = _read_json(self.file)
+        self.known: dict[str, Any] = known if isinstance(known, dict) else {}
 
     def match(self, folder: Path, outputs: dict[str, str]) -> bool:
         """Whether the files of a folder are, byte for byte, those of a manifest."""
@@ -86,7 +90,8 @@ class Hashes:
             return "absent"
         status = path.stat()
         seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        if self.known.get(str(path), [])[1:] != seen:
+        known = self.known.get(str(path))
+        if not isinstance(known, list) or known[1:] != seen:
             self.known[str(path)] = [file_hash(path), *seen]
             self.changed = True
         digest = self.known[str(path)][0]

@@ -50,7 +50,7 @@ def _write_plan(step: Step, hashes: Hashes) -> bool:
     own = {name: one.hashes() for name, one in step.inputs.items() if one.maker is None}
     plan = {"step": step.name, **step.planned(), "inputs": own}
     text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+    if not file.is_file() or file.read_bytes() != text.encode():
         step.plan.mkdir(parents=True, exist_ok=True)
         write_whole(file, text)
     stale, manifest = is_stale(step, hashes), step.output / MANIFEST

@@ -298,7 +298,10 @@ def _file(name: str) -> str:
 
 def _tell_dvc(path: Path, files: list[str]) -> None:
     """Name files among the dependencies of dvc.yaml's stage `plan`, which cannot know them."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     deps = ", ".join(["ldebm", "params.yaml", *map(json.dumps, files)])
     new = re.sub(
         r"^    deps: \[ldebm, params\.yaml.*\]$", lambda _: f"    deps: [{deps}]", text, flags=re.M

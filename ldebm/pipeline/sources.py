@@ -54,7 +54,7 @@ def _read(place: Place) -> tuple[str, list[Place]]:
     try:
         text = path.read_text(encoding="utf-8")
         return _parse(text, path, home) if path.suffix == ".py" else (text, [])
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{path}: cannot be read as source ({error})") from None
 
 

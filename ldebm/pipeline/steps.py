@@ -22,6 +22,7 @@ from typing import Any
 from ldebm.data.files import FAILED, Failure
 from ldebm.errors import ModelError, UserError
 from ldebm.pipeline.manifest import (
+    MANIFEST,
     Hashes,
     file_hash,
     intact,
@@ -62,7 +63,9 @@ class Input:
             raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
         outputs = manifest["outputs"]
         names = outputs if self.files is None or FAILED in outputs else self.files
-        return {name: outputs[name] for name in names if name in outputs}
+        if absent := [name for name in names if name not in outputs]:
+            raise UserError(f"{self.path / MANIFEST}: names no {absent[0]}; delete the manifest")
+        return {name: outputs[name] for name in names}
 
     def failure(self) -> Failure | None:
         """Why there is nothing of a model, if that is what its maker left."""

@@ -91,7 +91,8 @@ def test_vocabulary_limit(tmp_path: Path) -> None:
 
 def test_many_types_need_wider_ids(tmp_path: Path) -> None:
     words = [f"w{number:05}" for number in range(70_000)]
-    tokenize(write(tmp_path / "raw", train=" ".join(words) + "\n"), tmp_path / "tokens", None)
+    texts = {"train": " ".join(words) + "\n", "valid": "w00001\n", "test": "w69999\n"}
+    tokenize(write(tmp_path / "raw", **texts), tmp_path / "tokens", None)
     corpus = Corpus.open(tmp_path / "tokens")
     assert corpus.train.tokens.dtype == np.int32
     assert corpus.vocabulary.decode(corpus.train[0]) == words
@@ -119,6 +120,33 @@ def test_memory_does_not_grow_with_the_text(
 def test_an_empty_text_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"valid\.txt holds no sentence"):
         tokenize(write(tmp_path / "raw", valid=text), tmp_path / "tokens", None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "limit", "named"),
+    [
+        ({"test": "ein hund\n"}, None, "test"),
+        ({"valid": "<unk>\n"}, None, "valid"),
+        ({}, 1, "train"),
+    ],
+)
+def test_a_text_of_unknown_words_only_is_refused(
+    tmp_path: Path, texts: dict[str, str], limit: int | None, named: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{named}\.txt: none of its words is in the vocabulary"):
+        tokenize(write(tmp_path / "raw", **texts), tmp_path / "tokens", limit)
+    assert not any((tmp_path / "tokens").glob("*"))
+
+
+def test_the_share_of_unknown_words_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the words `cat` and `the` are kept; an <unk> of the text itself is what it was."""
+    texts = {"test": "the zebra <unk> ran\n"}
+    tokenize(write(tmp_path / "raw", **texts), tmp_path / "tokens", 3)
+    assert capsys.readouterr().out == (
+        "3 word types; read as <unk>: 55.6% of train, 33.3% of valid, 50.0% of test\n"
+    )
 
 
 def test_a_reserved_word_is_refused(tmp_path: Path) -> None:

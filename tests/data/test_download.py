@@ -240,6 +240,10 @@ def test_own_texts_are_normalised_and_counted(texts: dict[str, Path], tmp_path: 
         (b"good\n\nhe said </s> again\n", "my valid, line 3: </s> is reserved"),
         (b"<s> begins\n", "my valid, line 1: <s> is reserved"),
         (b"good\nfilled up <pad>\n", "my valid, line 2: <pad> is reserved"),
+        (b"good\nno\0t\n", r"my valid, line 2: holds the character '\\x00'"),
+        (b"one\rtwo\r", r"my valid, line 1: holds the character '\\r'"),
+        (b"good\n\xef\xbb\xbfbad\n", r"my valid, line 2: holds the character '\\ufeff'"),
+        (b"good\n" + b"word " * 10_001, "my valid, line 2: has 10,001 words, more than 10,000"),
     ],
 )
 def test_unfit_texts_are_refused(

@@ -1,11 +1,12 @@
 """Nothing that a user gives is interpreted by a shell, and what cannot be used is one line."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from .conftest import environment
+from .conftest import ROOT, environment
 
 OWN = "data: {corpus: {train: own.txt, valid: own.txt, test: own.txt}}\n"
 
@@ -33,6 +34,25 @@ def test_a_root_of_any_characters_is_a_folder_and_nothing_else(project: Path) ->
     assert (project / root / "data/raw/train.txt").read_text() == "a cat sat\n"
     assert (project / root / "work/logs/raw.log").exists()
     assert not list(project.rglob("pwned"))
+
+
+def test_no_shell_sees_a_path_unquoted() -> None:
+    rules = (ROOT / "workflow/rules/steps.smk").read_text(encoding="utf-8")
+    commands = re.findall(r"shell:\s*(\".*\")", rules)
+    places = [place for command in commands for place in re.findall(r"\{(.*?)\}", command)]
+    assert len(commands) == rules.count("shell:")
+    # ours: a verb, and a number
+    assert {one for one in places if not one.endswith(":q")} == {"params.command", "FAILED"}
+
+
+def test_an_unknown_target_is_one_line(project: Path) -> None:
+    done = snakemake(project, "--dry-run", "--", "models/vea/seed1/manifest.json")
+    own = [line for line in done.stdout.splitlines() if not line.startswith("Using workflow")]
+    assert own == [
+        "ldebm: error: models/vea/seed1/manifest.json: nothing makes it; "
+        "did you mean models/vae/seed1/manifest.json?"
+    ]
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize(

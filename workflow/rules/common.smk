@@ -1,5 +1,6 @@
 # Parameters (validated before any job), and what the rules ask of the one list of steps, ldebm/pipeline/project.py.
 
+import re
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +10,7 @@ SOURCE = Path(workflow.basedir)  # this copy of the source, whatever else is ins
 sys.path.insert(0, str(SOURCE))
 from ldebm.cli import FAILED
 from ldebm.data.files import REAL
-from ldebm.errors import UserError
+from ldebm.errors import UserError, of_system
 from ldebm.pipeline import announce
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.runtime import device
@@ -27,6 +28,8 @@ def options():
     for key in ("root", "results"):
         if not given.get(key, "").isprintable() or set(given.get(key, "")) & set("{}"):
             raise UserError(f"--config {key}: {given[key]!r}: braces and control characters cannot be used in Snakemake's paths")
+        if Path(given.get(key, "")).exists() and not Path(given.get(key, "")).is_dir():
+            raise UserError(f"--config {key}: {given[key]!r} is no folder")
     threads = str(config.get("threads", 2))
     if not threads.isdecimal() or int(threads) < 1:
         raise UserError(f"--config threads: {threads!r} is no number of threads; give 1 or more")
@@ -37,9 +40,11 @@ try:
     OPTIONS, THREADS = options()
     PROJECT = Project.load(**OPTIONS)
     ON_GPU = device.kind(PROJECT.params.run.device) == "cuda"
-    announce.once(PROJECT.params, PROJECT.plan(), workflow.cores or 1)
+    STALE = PROJECT.plan()
 except UserError as error:
     sys.exit(f"ldebm: error: {error}")  # one line; an exception would be printed with the place in this file
+except OSError as error:
+    sys.exit(f"ldebm: error: {of_system(error)}")
 
 ROOT = "" if PROJECT.root == Path() else f"{PROJECT.root.as_posix()}/"
 RESULTS = f"{PROJECT.results.as_posix()}/"
@@ -61,6 +66,11 @@ def inputs_of(step):
     """Its plan, newer than its outputs while they are not what it says; and what it reads."""
     reads = (one.path / "manifest.json" if one.maker else one.path for one in step.inputs.values())
     return [step.plan.as_posix(), *(path.as_posix() for path in reads)]
+
+
+def models_of(verb):
+    """A pattern of the models that have such a step."""
+    return "|".join(re.escape(key) for key in dict.fromkeys(one.key for one in PROJECT.steps() if one.verb == verb))
 
 
 def inputs_on_model(verb):

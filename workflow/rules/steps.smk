@@ -39,6 +39,8 @@ for VERB, KIND in KINDS.items():
             update(f"{ROOT}{KIND}/{{model}}/seed{{seed}}/manifest.json"),
         params:
             command=f"ldebm {VERB}",
+        wildcard_constraints:
+            model=models_of(VERB),
         log:
             f"{ROOT}work/logs/{VERB}-{{model}}-seed{{seed}}.log",
         threads: THREADS

@@ -104,7 +104,7 @@ def _score(options: argparse.Namespace) -> None:
     from ldebm.pipeline.project import Project
     from ldebm.runtime.tracking import NoTracker
 
-    project = Project.load(options.params, options.overlay, options.root, options.results)
+    project = Project.load(**vars(options))
     samples, references = Path(options.samples), options.references and Path(options.references)
     with TemporaryDirectory() as name:
         work, tokens = Path(name), project.tokens().output
@@ -170,7 +170,7 @@ def _open(options: argparse.Namespace) -> "TrainedModel":
         from ldebm.outside import is_outside
         from ldebm.pipeline.project import Project
 
-        project = Project.load(options.params, options.overlay, options.root, options.results)
+        project = Project.load(**vars(options))
         if options.model not in project.params.models:
             raise UserError(
                 f"{options.model!r} is neither a folder with a {RECORD} nor a model of the "

@@ -215,6 +215,7 @@ class Params(Block):
     """The whole of params.yaml."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    rows: Annotated[list[str], Field(min_length=1)] | None = None  # keys of `models`; null: all
     data: Data
     sentence_model: SentenceSettings
     models: dict[str, SerializeAsAny[RowConfig]]

@@ -43,11 +43,12 @@ Reader.add_implicit_resolver(
 )
 
 
-def load(path: Path, overlay: Path | None = None) -> Params:
+def load(path: Path, overlay: Path | None = None, chosen: Sequence[str] | None = None) -> Params:
     """Read and validate parameters.
 
     An overlay's values replace those of `path`; its key `*` stands for every entry that has the
-    keys below it. A row that is null is left out.
+    keys below it. A row that is null is left out, and so are those that `rows` does not name;
+    `chosen` replaces that list.
 
     Raises:
         UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong
@@ -59,6 +60,8 @@ def load(path: Path, overlay: Path | None = None) -> Params:
         laid = _read(overlay)
         _check_stars(raw, laid, str(overlay))
         raw = merge(raw, laid)
+    if chosen is not None:
+        raw["rows"] = list(chosen)
     return validate(raw, str(path) if overlay is None else f"{path} with {overlay}")
 
 
@@ -66,9 +69,9 @@ def validate(raw: Mapping[str, Any], origin: str) -> Params:
     """Build `Params` from plain data; `origin` names the file in messages."""
     try:
         blocks = raw.get("models")
-        typed = (
-            {**raw, "models": _model_blocks(blocks)} if isinstance(blocks, Mapping) else dict(raw)
-        )
+        typed = dict(raw)
+        if isinstance(blocks, Mapping):
+            typed["models"] = _model_blocks(_chosen(blocks, raw.get("rows")))
         params = Params.model_validate(typed)
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_line(error)}") from None
@@ -158,9 +161,21 @@ def _check_values(value: Any, above: tuple[int, ...] = (), seen: set[int] | None
             _check_values(one, (*above, id(value)), seen)
 
 
-def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
+def _chosen(blocks: Mapping[Any, Any], chosen: Any) -> dict[str, Any]:
+    """The blocks that are not null, of those that are chosen (None: all)."""
     kept = {str(key): block for key, block in blocks.items() if block is not None}
-    return {key: _model_block(key, block) for key, block in kept.items()}
+    if not isinstance(chosen, list):
+        return kept
+    for name in map(str, chosen):
+        if name not in kept:
+            near = _nearest(name.lower().replace("-", "_"), set(kept))
+            listed = ", ".join(kept)
+            raise UserError(f"rows: {name!r} is no key of models{near or f'; there are: {listed}'}")
+    return {key: block for key, block in kept.items() if key in chosen}
+
+
+def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
+    return {key: _model_block(key, block) for key, block in blocks.items()}
 
 
 def _model_block(key: str, block: Any) -> RowConfig:

@@ -5,7 +5,7 @@ Nothing here imports what a step needs for its work before the work begins.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -31,29 +31,49 @@ KINDS = {
     "evaluate": "evaluations",
     "likelihood": "likelihoods",
 }  # the folder of each verb on a model
+OPTIONS = ("params", "overlay", "rows", "root", "results")  # of the command line
 READ = {"model": "model.safetensors", "samples": "samples.txt"}  # what a verb reads of another's
 Slice = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Project:
-    """Parameters, and where outputs go: `root` for data and models, `results` for the table."""
+    """Parameters, and where outputs go: `root` for data and models, `results` for the table.
+
+    `options` are those of the command line that it was loaded by.
+    """
 
     params: Params
     root: Path = Path(".")
     results: Path = Path("results")
+    options: tuple[str, ...] = ()
 
     @classmethod
-    def load(
-        cls,
-        params: str = "params.yaml",
-        overlay: str | None = None,
-        root: str = ".",
-        results: str = "results",
-    ) -> "Project":
-        """Read and validate parameters. Raises UserError for anything wrong with them."""
-        loaded = parameters.load(Path(params), Path(overlay) if overlay else None)
-        return cls(loaded, Path(root), Path(results))
+    def load(cls, **options: str | None) -> "Project":
+        """Read and validate parameters.
+
+        Args:
+            options: OPTIONS of the command line; None is one that is not given. Of `rows` the keys
+                have commas between. An overlay, being a trial, has a folder of its own,
+                results/<its name>, for all that is not placed elsewhere.
+
+        Raises:
+            UserError: for anything wrong with the parameters.
+        """
+        given = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+        overlay, chosen = given.get("overlay"), given.get("rows")
+        own = f"results/{Path(overlay).stem}" if overlay else None
+        loaded = parameters.load(
+            Path(given.get("params", "params.yaml")),
+            Path(overlay) if overlay else None,
+            chosen.split(",") if chosen else None,
+        )
+        return cls(
+            loaded,
+            Path(given.get("root", own or ".")),
+            Path(given.get("results", own or "results")),
+            tuple(word for name, value in given.items() for word in (f"--{name}", value)),
+        )
 
     def steps(self) -> Iterator[Step]:
         """Every step, producers first."""
@@ -96,7 +116,7 @@ class Project:
         else:
             slice_ |= {"sha256": download.CHECKSUMS}
             work = self._fetch
-        return Step("raw", slice_, inputs, out, tuple(entries), self._home, work)
+        return self._step("raw", slice_, inputs, out, entries, work)
 
     def tokens(self) -> Step:
         """The encoded splits and the vocabulary."""
@@ -108,8 +128,8 @@ class Project:
             tokenize(raw.output, out, limit)
 
         inputs = {"raw": Input(raw.output, tuple(f"{split}.txt" for split in SPLITS), raw)}
-        out, entries = self.root / "data/tokens", ("ldebm.data.corpus",)
-        return Step("tokens", {"vocabulary_limit": limit}, inputs, out, entries, self._home, work)
+        out, slice_ = self.root / "data/tokens", {"vocabulary_limit": limit}
+        return self._step("tokens", slice_, inputs, out, ["ldebm.data.corpus"], work)
 
     def train(self, key: str, seed: int) -> Step:
         """A trained model."""
@@ -158,11 +178,10 @@ class Project:
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
-        slice_ = self.params.model_dump(
-            mode="json", exclude={"run": True, "data": {"source": True}}
-        )
-        entries = ("ldebm.report.write", *map(_file, self.params.metrics))
-        return Step("table", slice_, inputs, self.results, entries, self._home, work)
+        left_out = {"rows": True, "run": True, "data": {"source": True}}
+        slice_ = self.params.model_dump(mode="json", exclude=left_out)
+        entries = ["ldebm.report.write", *map(_file, self.params.metrics)]
+        return self._step("table", slice_, inputs, self.results, entries, work)
 
     def _before_the_table(self) -> Iterator[Step]:
         yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
@@ -195,25 +214,28 @@ class Project:
             entries.append(self._row_source(key))
         if verb == "evaluate":
             entries += map(_file, self.params.metrics)
-        step = Step(
-            verb,
-            slice_,
-            {"tokens": Input(tokens.output, None, tokens), **inputs},
-            self.folder(KINDS[verb], key, seed),
-            tuple(entries),
-            self._home,
-            work,
-            key,
-            seed,
-        )
+        inputs = {"tokens": Input(tokens.output, None, tokens), **inputs}
+        out = self.folder(KINDS[verb], key, seed)
+        step = self._step(verb, slice_, inputs, out, entries, work, key, seed)
         return step
+
+    def _step(
+        self,
+        verb: str,
+        slice_: Slice,
+        inputs: Mapping[str, Input],
+        out: Path,
+        entries: Sequence[str],
+        work: Callable[[Path, Path], None],
+        *of_model: Any,
+    ) -> Step:
+        home, options = self.root / "work", self.options
+        return Step(
+            verb, slice_, inputs, out, tuple(entries), home, work, *of_model, options=options
+        )
 
     def _maker(self, name: str, key: str, seed: int) -> Step:
         return self.train(key, seed) if name == "model" else self.sample(key, seed)
-
-    @property
-    def _home(self) -> Path:
-        return self.root / "work"
 
     def _block(self, key: str) -> RowConfig:
         if key not in self.params.models:

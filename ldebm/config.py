@@ -42,13 +42,16 @@ class Block(BaseModel):
 class TextFiles(Block):
     """A user's own corpus: three UTF-8 text files, one sentence a line.
 
-    `preprocessing`, `FILE.py:FUNCTION`, maps each line to a tokenised sentence.
+    `preprocessing`, `FILE.py:FUNCTION`, maps each line to a sentence; then `lowercase` and
+    `tokenizer` make words of it (null: what stands between spaces).
     """
 
     train: str
     valid: str
     test: str
     preprocessing: Annotated[str, Field(pattern=r"\.py:\w+$")] | None = None
+    tokenizer: Literal["treebank"] | None = None
+    lowercase: bool = False
 
 
 class GrammarCorpus(Block):

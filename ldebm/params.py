@@ -14,12 +14,14 @@ import yaml
 from pydantic import ValidationError
 
 from ldebm import metrics, rows
-from ldebm.config import Block, Params, RowConfig
+from ldebm.config import Block, Data, Params, RowConfig
+from ldebm.data.download import PTB_SENTENCES
 from ldebm.data.files import REAL
 from ldebm.errors import UserError
 
 # Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
 CHOICES = ("corpus", "training")
+JUDGED_ROWS = 3  # words that a column of the judge's text has at least
 RESERVED = (REAL, "test_set")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -242,9 +244,53 @@ def _check_together(params: Params, origin: str) -> None:
         metrics.find(params.metrics)
     except UserError as error:
         raise UserError(f"{origin}: metrics: {error}") from None
-    judge, samples = params.judge, params.evaluation.samples
-    if samples < (needed := judge.train_sentences + judge.valid_sentences):
-        raise UserError(
-            f"{origin}: evaluation.samples: {samples}, and the judge needs "
+    for problem in _impossible(params):
+        raise UserError(f"{origin}: {problem}")
+
+
+def _impossible(params: Params) -> Iterator[str]:
+    """What would fail only after training."""
+    judge, evaluation = params.judge, params.evaluation
+    if evaluation.samples < (needed := judge.train_sentences + judge.valid_sentences):
+        yield (
+            f"evaluation.samples: {evaluation.samples}, and the judge needs "
             f"judge.train_sentences + judge.valid_sentences = {needed}; raise it or lower those"
         )
+    samples, chunk = evaluation.likelihood_samples, evaluation.likelihood_chunk
+    if samples > chunk and samples % chunk:
+        yield (
+            f"evaluation.likelihood_samples: {samples} is no multiple of "
+            f"evaluation.likelihood_chunk, {chunk}, and all chunks count alike; change one of them"
+        )
+    longest = params.sentence_model.max_tokens - 1  # of a sampled sentence, with </s>
+    for part, batch in (("train", "batch"), ("valid", "valid_batch")):
+        count, columns = getattr(judge, f"{part}_sentences"), getattr(judge, batch)
+        if count * longest < JUDGED_ROWS * columns:
+            yield (
+                f"judge.{batch}: {columns}, and {count} sampled sentences (judge.{part}_sentences) "
+                f"of at most {longest} tokens do not fill {JUDGED_ROWS} words a column; lower it"
+            )
+    if known := sizes(params.data):
+        yield from _too_small(params, known)
+
+
+def check_sizes(params: Params, sentences: Mapping[str, int]) -> None:
+    """Raise UserError where a corpus of so many sentences in its splits is too small."""
+    for problem in _too_small(params, sentences):
+        raise UserError(problem)
+
+
+def _too_small(params: Params, sentences: Mapping[str, int]) -> Iterator[str]:
+    held = params.judge.valid_sentences
+    if (real := sentences["train"] + min(sentences["valid"], held)) <= held:
+        yield (
+            f"judge.valid_sentences: {held}, and the corpus has {real} sentences for a judge of "
+            "real text to learn from and be validated on; lower it, or take a larger corpus"
+        )
+
+
+def sizes(data: Data) -> dict[str, int]:
+    """Sentences in each split; empty where that is not known before the text is read."""
+    if data.corpus == "grammar":
+        return data.grammar.model_dump(exclude={"seed"})
+    return PTB_SENTENCES if data.corpus == "ptb" else {}

@@ -4,10 +4,11 @@ Nothing here imports what a step needs for its work before the work begins.
 """
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ldebm import params as parameters
 from ldebm.config import Evaluation, Params, RowConfig, TextFiles
 from ldebm.data import SPLITS, download
 from ldebm.data.files import REAL, Failure, run_folder
+from ldebm.data.tokenizer import words_of
 from ldebm.errors import UserError
 from ldebm.outside import is_outside, load_object
 from ldebm.pipeline import plans, sources
@@ -60,7 +62,8 @@ class Project:
         Raises:
             UserError: for anything wrong with the parameters.
         """
-        given = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+        asked = {name: options.get(name) for name in OPTIONS}
+        given = {name: value for name, value in asked.items() if value is not None}
         overlay, chosen = given.get("overlay"), given.get("rows")
         own = f"results/{Path(overlay).stem}" if overlay else None
         loaded = parameters.load(
@@ -89,6 +92,11 @@ class Project:
 
     def plan(self) -> list[Step]:
         """Write the plan file of every step, and what DVC is to watch; return the stale steps."""
+        if self.params.rows and "DVC_STAGE" in os.environ:
+            raise UserError(
+                "rows: DVC has stages for every block under models in params.yaml; take blocks out "
+                "there, or choose rows with Snakemake, --config rows=KEY,KEY"
+            )
         stale = plans.write_plans(list(self.steps()))
         if self.root == Path(".") and Path("dvc.yaml").is_file():
             _tell_dvc(Path("dvc.yaml"), sorted({one.as_posix() for one in self._outside()}))
@@ -106,7 +114,7 @@ class Project:
         inputs: dict[str, Input] = {}
         entries: list[str] = []  # a download is known by its checksum
         if isinstance(corpus, TextFiles):
-            slice_ = {"corpus": "text", "preprocessing": corpus.preprocessing}
+            slice_ = {"corpus": "text", **corpus.model_dump(exclude=set(SPLITS))}
             inputs = {split: Input(Path(getattr(corpus, split))) for split in SPLITS}
             entries, work = ["ldebm.data.download"], self._import_texts
             entries += [_file(corpus.preprocessing)] if corpus.preprocessing else []
@@ -116,7 +124,7 @@ class Project:
         else:
             slice_ |= {"sha256": download.CHECKSUMS}
             work = self._fetch
-        return self._step("raw", slice_, inputs, out, entries, work)
+        return self._step("raw", slice_, inputs, out, tuple(entries), work=work)
 
     def tokens(self) -> Step:
         """The encoded splits and the vocabulary."""
@@ -129,7 +137,7 @@ class Project:
 
         inputs = {"raw": Input(raw.output, tuple(f"{split}.txt" for split in SPLITS), raw)}
         out, slice_ = self.root / "data/tokens", {"vocabulary_limit": limit}
-        return self._step("tokens", slice_, inputs, out, ["ldebm.data.corpus"], work)
+        return self._step("tokens", slice_, inputs, out, ("ldebm.data.corpus",), work=work)
 
     def train(self, key: str, seed: int) -> Step:
         """A trained model."""
@@ -178,10 +186,10 @@ class Project:
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
-        left_out = {"rows": True, "run": True, "data": {"source": True}}
+        left_out: Any = {"rows": True, "run": True, "data": {"source": True}}
         slice_ = self.params.model_dump(mode="json", exclude=left_out)
-        entries = ["ldebm.report.write", *map(_file, self.params.metrics)]
-        return self._step("table", slice_, inputs, self.results, entries, work)
+        entries = ("ldebm.report.write", *map(_file, self.params.metrics))
+        return self._step("table", slice_, inputs, self.results, entries, work=work)
 
     def _before_the_table(self) -> Iterator[Step]:
         yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
@@ -207,6 +215,8 @@ class Project:
                 tracker.log_params(slice_)
                 opened = (tokens.output, tracker, checkpoints, out)
                 context = Context.open(self.params, key, seed, *opened)
+                splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
+                parameters.check_sizes(self.params, splits)
                 getattr(import_module(f"ldebm.{module}"), function)(context, *paths)
 
         entries = [f"ldebm.{module}"]
@@ -215,24 +225,14 @@ class Project:
         if verb == "evaluate":
             entries += map(_file, self.params.metrics)
         inputs = {"tokens": Input(tokens.output, None, tokens), **inputs}
-        out = self.folder(KINDS[verb], key, seed)
-        step = self._step(verb, slice_, inputs, out, entries, work, key, seed)
+        out, of_model = self.folder(KINDS[verb], key, seed), {"key": key, "seed": seed}
+        step = self._step(verb, slice_, inputs, out, tuple(entries), work=work, **of_model)
         return step
 
-    def _step(
-        self,
-        verb: str,
-        slice_: Slice,
-        inputs: Mapping[str, Input],
-        out: Path,
-        entries: Sequence[str],
-        work: Callable[[Path, Path], None],
-        *of_model: Any,
-    ) -> Step:
-        home, options = self.root / "work", self.options
-        return Step(
-            verb, slice_, inputs, out, tuple(entries), home, work, *of_model, options=options
-        )
+    @property
+    def _step(self) -> "partial[Step]":
+        """A step of this project."""
+        return partial(Step, home=self.root / "work", options=self.options)
 
     def _maker(self, name: str, key: str, seed: int) -> Step:
         return self.train(key, seed) if name == "model" else self.sample(key, seed)
@@ -283,7 +283,8 @@ class Project:
         assert isinstance(corpus, TextFiles)
         preprocessing = load_object(corpus.preprocessing) if corpus.preprocessing else None
         train, valid, test = (Path(getattr(corpus, split)) for split in SPLITS)
-        download.import_texts(out, train, valid, test, preprocessing)
+        words = words_of(corpus.model_dump())
+        download.import_texts(out, train, valid, test, preprocessing, words)
 
     def _write_grammar(self, checkpoints: Path, out: Path) -> None:
         from ldebm.data.grammar import write_corpus

@@ -13,6 +13,7 @@ from ldebm.cli import main
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = """
+judge: {valid_sentences: 50}
 data: {corpus: grammar, grammar: {seed: 1, train: 2000, valid: 50, test: 50}}
 run: {device: cpu}
 sentence_model: {embedding: 8, hidden: 8}
@@ -31,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for verb in (["data", "fetch"], ["data", "tokenize"], ["train", "ldebm"]):
-            assert main([*verb, "--overlay", "overlay.yaml"]) == 0
+            assert main([*verb, "--overlay", "overlay.yaml", "--root", "."]) == 0
     return root
 
 

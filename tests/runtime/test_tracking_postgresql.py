@@ -122,7 +122,7 @@ def training(project: Path, uri: str | None) -> "subprocess.Popen[str]":
     (project / "overlay.yaml").write_text(OVERLAY)
     environment = os.environ | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
     command = [sys.executable, "-m", "ldebm"]
-    options = ["--overlay", "overlay.yaml"]
+    options = ["--overlay", "overlay.yaml", "--root", "."]
     for step in ("fetch", "tokenize"):
         subprocess.run([*command, "data", step, *options], cwd=project, check=True)
     pipe = subprocess.PIPE

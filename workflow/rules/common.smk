@@ -29,16 +29,7 @@ def options():
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
             raise UserError(f"--config {key}: unknown key; {f'did you mean {near[0]}?' if near else 'there are ' + ', '.join(KEYS)}")
-<<<<<<< HEAD
-    given = {key: str(config[key]) for key in KEYS[:-1] if config.get(key) not in (None, "")}
-    for key in ("root", "results"):
-        if not given.get(key, "").isprintable() or set(given.get(key, "")) & set("{}"):
-            raise UserError(f"--config {key}: {given[key]!r}: braces and control characters cannot be used in Snakemake's paths")
-        if Path(given.get(key, "")).exists() and not Path(given.get(key, "")).is_dir():
-            raise UserError(f"--config {key}: {given[key]!r} is no folder")
-=======
     given = {key: written(config[key]) for key in OPTIONS if config.get(key) not in (None, "")}
->>>>>>> bc8d2f9 (Rows are chosen by key, an overlay has a folder of its own, and hints name the whole command)
     threads = str(config.get("threads", 2))
     if not threads.isdecimal() or int(threads) < 1:
         raise UserError(f"--config threads: {threads!r} is no number of threads; give 1 or more")
@@ -50,6 +41,8 @@ def check_places():
     for key, path in (("root", PROJECT.root), ("results", PROJECT.results)):
         if not str(path).isprintable() or set(str(path)) & set("{}"):
             raise UserError(f"--config {key}: {str(path)!r}: braces and control characters cannot be used in Snakemake's paths")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--config {key}: {str(path)!r} is no folder")
     asked, made = "results/table.csv", f"{PROJECT.results.as_posix()}/table.csv"
     if asked in sys.argv and asked != made:  # Snakemake would find it there, of other parameters, and be content
         raise UserError(f"{asked} is not what these options make; leave the target out, or name {made}")

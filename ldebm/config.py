@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ldebm.models.sentence import SentenceModel
 
 NonNegative = Annotated[float, Field(ge=0)]
+Several = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = 2**32  # as many has NumPy
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
@@ -132,6 +133,7 @@ class RowConfig(Block, ABC):
     names: ClassVar[tuple[str, ...]]  # what `row` may say: the rows' names in the table
     source: ClassVar[str]  # where the family was published
     optimised: ClassVar[tuple[str, ...]] = ("sentence",)  # parameter groups, named in `training`
+    tied: ClassVar[bool] = False  # whether the output layer is the embedding, as wide as hidden
 
     row: str
     training: Training

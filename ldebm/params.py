@@ -250,7 +250,13 @@ def _check_together(params: Params, origin: str) -> None:
 
 def _impossible(params: Params) -> Iterator[str]:
     """What would fail only after training."""
-    judge, evaluation = params.judge, params.evaluation
+    judge, evaluation, one = params.judge, params.evaluation, params.sentence_model
+    for key, block in params.models.items():
+        if block.tied and one.embedding != one.hidden:
+            yield (
+                f"sentence_model.embedding: {one.embedding}, and hidden is {one.hidden}, but of "
+                f"models.{key} the output layer is the embedding; set them equal"
+            )
     if evaluation.samples < (needed := judge.train_sentences + judge.valid_sentences):
         yield (
             f"evaluation.samples: {evaluation.samples}, and the judge needs "
@@ -262,7 +268,7 @@ def _impossible(params: Params) -> Iterator[str]:
             f"evaluation.likelihood_samples: {samples} is no multiple of "
             f"evaluation.likelihood_chunk, {chunk}, and all chunks count alike; change one of them"
         )
-    longest = params.sentence_model.max_tokens - 1  # of a sampled sentence, with </s>
+    longest = one.max_tokens - 1  # of a sampled sentence, with </s>
     for part, batch in (("train", "batch"), ("valid", "valid_batch")):
         count, columns = getattr(judge, f"{part}_sentences"), getattr(judge, batch)
         if count * longest < JUDGED_ROWS * columns:

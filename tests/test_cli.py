@@ -90,6 +90,13 @@ def test_the_data_verbs_write_their_folders(
         (["train", "no-such-model"], "'no-such-model' is no model of the parameters; there are: "),
         (["train", "vae"], "data/tokens is not there yet; run `ldebm data tokenize` first"),
         (["sample", "vae", "--seed", "3"], "run `ldebm data tokenize` first"),
+        (
+            ["judge", "vae", "--overlay", "own.yaml", "--rows=vae"],
+            "results/own/data/tokens is not there yet; "
+            "run `ldebm data tokenize --overlay own.yaml --rows vae` first",
+        ),
+        (["score", "--samples", "s"], "run `ldebm data tokenize` first"),
+        (["train", "ae", "--rows", "vae"], "'ae' is no model of the parameters; there are: vae"),
         (["table", "--params", "absent.yaml"], "absent.yaml: cannot be read"),
     ],
 )

@@ -271,7 +271,7 @@ GRAMMAR = {"corpus": "grammar", "grammar": {"seed": 1, "train": 200, "valid": 40
     ("change", "said"),
     [
         ({"evaluation": {"samples": 10}}, "evaluation.samples: 10, and the judge needs"),
-        ({"evaluation": {"likelihood_chunk": 300}}, "500 is no multiple of evaluation.likelihood"),
+        ({"evaluation": {"likelihood_chunk": 300}}, "evaluation.likelihood_samples: 500 is no"),
         ({"judge": {"train_sentences": 1}}, "judge.batch: 20, and 1 sampled sentences"),
         ({"judge": {"valid_sentences": 1}, "sentence_model": {"max_tokens": 30}},
          "judge.valid_batch: 10, and 1 sampled sentences (judge.valid_sentences) of at most 29"),

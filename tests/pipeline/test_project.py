@@ -79,8 +79,8 @@ def other(path: str, value: Any) -> Any:
         return 7
     if value in OTHERS:
         return OTHERS[value]
-    if path.startswith("evaluation.likelihood_"):
-        return 2 * value  # samples are whole chunks
+    if path.startswith("evaluation.likelihood_"):  # samples are whole chunks
+        return value // 2 if path.endswith("chunk") else 2 * value
     return value / 2 if isinstance(value, float) else value + 4  # temperatures are fours
 
 

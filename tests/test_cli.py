@@ -84,6 +84,16 @@ def test_the_data_verbs_write_their_folders(
     assert "raw: done" in capsys.readouterr().out
 
 
+def test_a_text_too_small_for_the_judge_is_refused_before_training(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["data", "fetch"], ["data", "tokenize"]):
+        assert cli.main([*command, "--overlay", "own.yaml"]) == 0
+    assert cli.main(["train", "vae", "--overlay", "own.yaml"]) == 2
+    said = "judge.valid_sentences: 3000, and the corpus has 4 sentences for a judge"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -17,7 +17,7 @@ from ldebm.metrics.word_kl import word_kl
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = """
-data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt}}
+data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt, lowercase: true}}
 run: {device: cpu}
 judge: {train_sentences: 40, valid_sentences: 20, embedding: 6, hidden: 6, layers: 1, batch: 4,
         epochs: 2}
@@ -44,7 +44,8 @@ def test_anybodys_sentences_are_scored_like_a_models(
     for split in ("valid", "test"):
         write(Path(f"{split}.txt"), sentences(2, 20))
     Path("own.yaml").write_text(OVERLAY)
-    samples = write(Path("s.txt"), sentences(3, 70))
+    samples = sentences(3, 70)
+    write(Path("s.txt"), [line.upper() for line in samples])  # taken in lower case, as the corpus
     references = write(Path("r.txt"), [line[:-1] + "a" for line in samples])
     write_shipped_parameters(tmp_path)
     files = ["--overlay", "own.yaml"]
@@ -71,8 +72,10 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert found["wkl"] == {"score": wkl.score, "signature": wkl.signature}
     assert found["bleu"] == {"score": bleu.score, "signature": bleu.signature}
 
-    write(Path("s.txt"), samples[:5])
+    write(Path("s.txt"), ["zz a b zz", *samples[:4]])
     assert main(["score", "--samples", "s.txt", *files]) == 2
     out, error = capsys.readouterr()
     assert out.startswith("wkl\t")
     assert "needs 60 sentences" in error
+    share = 2 / len(" ".join(["zz a b zz", *samples[:4]]).split())
+    assert error.startswith(f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz\n")

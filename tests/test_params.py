@@ -276,6 +276,7 @@ GRAMMAR = {"corpus": "grammar", "grammar": {"seed": 1, "train": 200, "valid": 40
         ({"judge": {"valid_sentences": 1}, "sentence_model": {"max_tokens": 30}},
          "judge.valid_batch: 10, and 1 sampled sentences (judge.valid_sentences) of at most 29"),
         ({"sentence_model": {"hidden": 64}}, "sentence_model.embedding: 512, and hidden is 64"),
+        ({"data": GRAMMAR, "judge": {"valid_sentences": 240}}, "judge.valid_sentences: 240, and"),
         ({"data": GRAMMAR}, "judge.valid_sentences: 3000, and the corpus has 240 sentences"),
         ({"models": {"ldebm": {"levels": 1}}}, "models.ldebm.levels: "),
         ({"models": {"vae": {"latent_dim": 1}}}, "models.vae.latent_dim: "),
@@ -293,6 +294,6 @@ def test_what_just_works_is_not_refused(shipped: dict[str, Any]) -> None:
         {"evaluation": {"likelihood_chunk": 600}},
         {"judge": {"train_sentences": 2, "valid_sentences": 1, "valid_batch": 13}},
         {"sentence_model": {"hidden": 64}, "rows": ["vae", "ae", "rnn_lm"]},
-        {"data": GRAMMAR, "judge": {"valid_sentences": 200}},
+        {"data": GRAMMAR, "judge": {"valid_sentences": 239}},
     ):
         params.validate(params.merge(shipped, change), "params.yaml")

@@ -297,3 +297,24 @@ def test_what_just_works_is_not_refused(shipped: dict[str, Any]) -> None:
         {"data": GRAMMAR, "judge": {"valid_sentences": 239}},
     ):
         params.validate(params.merge(shipped, change), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    "overlay", [*ROOT.glob("workflow/*.yaml"), *ROOT.glob("results/published/*.yaml")], ids=str
+)
+def test_every_overlay_that_is_shipped_fits_the_shipped_parameters(
+    overlay: Path, shipped_file: Path
+) -> None:
+    assert params.load(shipped_file, overlay).models
+
+
+def test_an_ablation_changes_one_choice_of_the_demos_ldebm(shipped_file: Path) -> None:
+    changed_rows = params.load(shipped_file, ROOT / "workflow/ablations.yaml").models
+    demo = params.load(shipped_file, ROOT / "workflow/demo.yaml").models["ldebm"]
+    assert changed_rows.pop("ldebm") == demo
+    assert changed_rows.pop("ldebm_no_gc").model_dump(
+        exclude={"row", "label_weight"}
+    ) == demo.model_dump(exclude={"row", "label_weight"})
+    for key, row in changed_rows.items():
+        pairs = zip(row, demo, strict=True)
+        assert len([one for one, other in pairs if one != other]) == 1, key

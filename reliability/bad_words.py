@@ -150,7 +150,6 @@ SNAKEMAKE = [
     _config("threads many", "--config threads=many", "--config threads: 'many' is no number"),
     _config("threads a list", "--config threads=[1]", r"--config threads: .* is no number"),
     _config("root with braces", "--config root=a{b}", "--config root: 'a{b}': braces"),
-    _config("root with a tab", "--config 'root=\"a\\tb\"'", r"--config root: 'a\\tb': braces"),
     _config("root of 300 characters", f"--config root={LONG}", "File name too long"),
     _config("root a device", "--config root=/dev/null", "/dev/null"),
     _config("root a process", "--config root=/proc", "/proc"),

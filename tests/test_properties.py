@@ -102,6 +102,7 @@ YAML = st.text("{}[]:,-&*!<>?|'\"#%@` \nab1.e_", max_size=40)
 @given(content=st.binary(max_size=40) | YAML.map(str.encode))
 @example(content=b"seeds: !!timestamp x")
 @example(content=b"&a [*a]")
+@example(content=rb'models: {"a\nb": {row: VAE}}')
 def test_any_bytes_are_parameters_or_one_line(content: bytes, folder: Path) -> None:
     path = folder / "params.yaml"
     path.write_bytes(content)
@@ -168,6 +169,7 @@ MANIFESTS = st.fixed_dictionaries({"fingerprint": st.just("0" * 64) | JSON, "out
 
 
 @given(content=(MANIFESTS | JSON).map(lambda one: json.dumps(one).encode()) | st.binary())
+@example(content=b"[" * 100_000)
 def test_names_of_a_manifest_stay_inside(content: bytes, folder: Path) -> None:
     home = folder / "deep" / "home"
     home.mkdir(parents=True, exist_ok=True)

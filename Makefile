@@ -31,6 +31,7 @@ reliability: $(INSTALLED)
 	$(ENVIRONMENT) OMP_NUM_THREADS=1 python -m reliability
 
 ui: $(INSTALLED)
+	@echo "the runs: http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	$(ENVIRONMENT) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 # Installed anew when the pins change. Deleting .venv starts over. Every file of the lock must have one

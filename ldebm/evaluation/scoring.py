@@ -14,8 +14,6 @@ from ldebm.metrics.base import Texts
 from ldebm.models.posteriors import mutual_information
 from ldebm.models.sentence import SentenceModel
 
-LOGGED = 100  # lines of text that the tracker is given
-
 
 def evaluate(context: Context, weights: Path, samples: Path) -> None:
     """Score the trained model in `weights` and its samples.txt: scores.json.
@@ -41,8 +39,7 @@ def evaluate(context: Context, weights: Path, samples: Path) -> None:
         known["information"] = float(told.sum())
     write_json(context.out / "scores.json", known)
     context.tracker.log_metrics(known, step=0)
-    for name, some in (("samples.txt", lines), ("reconstructions.txt", rebuilt or [])):
-        context.tracker.log_text(name, "".join(f"{line}\n" for line in some[:LOGGED]))
+    context.tracker.log_artifact(samples, "sample")
 
 
 def _latents(context: Context, model: SentenceModel) -> dict[str, Any]:

@@ -144,7 +144,8 @@ def _link(source: Path, target: Path) -> None:
             raise
 
 
-def touch(folder: Path) -> None:
+def touch(folder: Path, now: int | None = None) -> None:
     """Make a step's outputs newer than its inputs: engines that compare times are then content."""
+    moment = time.time_ns() if now is None else now
     for name in (*(read_manifest(folder) or {"outputs": {}})["outputs"], MANIFEST):
-        os.utime(folder / name)
+        os.utime(folder / name, ns=(moment, moment))

@@ -6,7 +6,7 @@ Nothing here imports what a step needs for its work before the work begins.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
@@ -20,11 +20,10 @@ from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.data.tokenizer import words_of
 from ldebm.errors import UserError
 from ldebm.outside import is_outside, load_object
-from ldebm.pipeline import plans, sources
-from ldebm.pipeline.manifest import read_manifest, write_whole
+from ldebm.pipeline import plans, record, sources
+from ldebm.pipeline.manifest import write_whole
 from ldebm.pipeline.steps import Input, Step
 from ldebm.runtime import device as devices
-from ldebm.runtime.tracking import NoTracker, Tracker, open_tracker
 
 KINDS = {
     "train": "models",
@@ -180,16 +179,16 @@ class Project:
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.report.write import write_results
 
-            write_results(self.params, self.root, out)
-            with self._tracker("table", "table", {}) as tracker:
-                for file in sorted(path for path in out.rglob("*") if path.is_file()):
-                    tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
+            with record.opened_table(self, step) as tracker:
+                write_results(self.params, self.root, out)
+                record.table(self, step, tracker, out)
 
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
         left_out: Any = {"rows": True, "run": True, "data": {"source": True}}
         slice_ = self.params.model_dump(mode="json", exclude=left_out)
         entries = ("ldebm.report.write", *map(_file, self.params.metrics))
-        return self._step("table", slice_, inputs, self.results, entries, work=work)
+        step = self._step("table", slice_, inputs, self.results, entries, work=work)
+        return step
 
     def _before_the_table(self) -> Iterator[Step]:
         yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
@@ -211,13 +210,14 @@ class Project:
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.context import Context
 
-            with self._tracker_of(step) as tracker:
-                tracker.log_params(slice_)
+            with record.opened(self, step) as tracker:
                 opened = (tokens.output, tracker, checkpoints, out)
                 context = Context.open(self.params, key, seed, *opened)
                 splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
                 parameters.check_sizes(self.params, splits)
+                record.texts(self, step, context)
                 getattr(import_module(f"ldebm.{module}"), function)(context, *paths)
+                record.outputs(step, tracker, out)
 
         entries = [f"ldebm.{module}"]
         if "model" in reads or verb == "train":
@@ -291,27 +291,6 @@ class Project:
 
         grammar = self.params.data.grammar
         write_corpus(out, grammar.seed, grammar.model_dump(exclude={"seed"}))
-
-    def _tracker_of(self, step: Step) -> Tracker:
-        """The run of the training that a step belongs to; sampling has nothing to say there."""
-        if step.verb == "sample":
-            return NoTracker()
-        trained = (
-            None
-            if step.verb == "train"
-            else read_manifest(self.folder("models", step.key, step.seed))
-        )
-        tags = {"model": step.key, "seed": str(step.seed)}
-        part = step.description()["fingerprint"]
-        identity = trained["fingerprint"] if trained else part
-        return self._tracker(f"{step.key} seed {step.seed}", identity, tags, part)
-
-    def _tracker(
-        self, name: str, identity: str, tags: Mapping[str, str], part: str = ""
-    ) -> Tracker:
-        here = self.root.resolve()
-        experiment = "ldebm" if here == Path.cwd() else f"ldebm-{here.name}"
-        return open_tracker(experiment, name, identity, tags, part)
 
 
 def _file(name: str) -> str:

@@ -59,14 +59,10 @@ class Input:
             if not self.path.is_file():
                 raise UserError(f"{self.path} is no file that can be read; correct its name")
             return {self.path.name: file_hash(self.path)}
-        manifest = read_manifest(self.path)
-        if manifest is None:
+        found = made(self.path, self.files)
+        if found is None:
             raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
-        outputs = manifest["outputs"]
-        names = outputs if self.files is None or FAILED in outputs else self.files
-        if absent := [name for name in names if name not in outputs]:
-            raise UserError(f"{self.path / MANIFEST}: names no {absent[0]}; delete the manifest")
-        return {name: outputs[name] for name in names}
+        return found
 
     def failure(self) -> Failure | None:
         """Why there is nothing of a model, if that is what its maker left."""
@@ -137,8 +133,8 @@ class Step:
     @property
     def plan(self) -> Path:
         """The folder of its plan file, which engines count among the inputs."""
-        parts = () if self.seed is None else (self.key, f"seed{self.seed}")
-        return Path(self.home, "plan", self.verb, *parts)
+        of_model = () if self.seed is None else ("models", self.key, f"seed{self.seed}")
+        return Path(self.home, "plan", *of_model, self.verb)
 
     @cached_property
     def source(self) -> str:
@@ -153,8 +149,7 @@ class Step:
         """The manifest, but for its outputs. Raises UserError if an input is not there."""
         inputs = {name: one.hashes() for name, one in self.inputs.items()}
         content = {**self.planned(), "inputs": inputs}
-        fingerprint = hashlib.sha256(canonical(content).encode()).hexdigest()
-        return {"step": self.name, "fingerprint": fingerprint, **content}
+        return {"step": self.name, "fingerprint": fingerprint_of(content), **content}
 
 
 def run(step: Step, period: float = PERIOD, again: bool = False) -> str:
@@ -194,6 +189,27 @@ def _run(step: Step, period: float, again: bool) -> str:
         spent = f": {f'{failure.step}: ' if before else ''}{failure.reason}"
     print(f"{step.name}: {outcome}{spent}", flush=True)
     return outcome
+
+
+def made(folder: Path, files: Sequence[str] | None) -> dict[str, str] | None:
+    """SHA-256 by name of a step's outputs, or of some, as its manifest has them; None without.
+
+    Raises:
+        UserError: it lacks one.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    outputs = manifest["outputs"]
+    names = outputs if files is None or FAILED in outputs else files
+    if absent := [name for name in names if name not in outputs]:
+        raise UserError(f"{folder / MANIFEST}: names no {absent[0]}; delete the manifest")
+    return {name: outputs[name] for name in names}
+
+
+def fingerprint_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a step's outputs follow from: parameters, source and inputs."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 def canonical(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What a result was made with."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -48,3 +49,10 @@ def git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()
+
+
+def provenance_tags() -> dict[str, str]:
+    """Which code and which experiment a run belongs to."""
+    tags = {"DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", "")}
+    tags["mlflow.source.git.commit"] = git_commit() or ""
+    return {name: value for name, value in tags.items() if value}

@@ -3,7 +3,7 @@
 A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow. Where the store does
 not answer, the work goes on after one line of warning; the journal waits for the next step or
 `ldebm sync`. MLflow holds one flat run for each training: training begins it, judging and
-evaluating add to it.
+evaluating add to it; a table's run names those it is made of.
 """
 
 import fcntl
@@ -11,21 +11,21 @@ import importlib.util
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote
 
 from ldebm.errors import UserError
-from ldebm.runtime.provenance import git_commit
+from ldebm.runtime.groups import grouped
+from ldebm.runtime.provenance import provenance_tags
+from ldebm.runtime.store import files_of, journals, redacted, store_fails, store_uri
 
 PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
 HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
@@ -40,7 +40,9 @@ LATER = "nothing is lost: the next step sends it, or `ldebm sync`"
 
 
 class Tracker(ABC):
-    """A run that is being recorded; a context manager that closes it with the outcome."""
+    """A run, recorded for a verb; a context manager that closes it with the outcome."""
+
+    verb = ""
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters; nested ones are named by their path."""
@@ -48,24 +50,34 @@ class Tracker(ABC):
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
         """Values at a step; None is left out, a point that the run has is not recorded again."""
-        values = {name: float(value) for name, value in metrics.items() if value is not None}
-        self._write({"metrics": values, "step": step, "time": int(time.time() * 1000)})
+        known = {name: float(value) for name, value in metrics.items() if value is not None}
+        values = {grouped(name, self.verb): value for name, value in known.items()}
+        self._write({"metrics": values, "step": step, "time": _now()})
 
-    def log_text(self, name: str, text: str) -> None:
-        """A text artifact."""
-        self._write({"text": text, "name": name})
+    def log_dataset(self, name: str, digest: str, source: Path, use: str, **profile: int) -> None:
+        """A text that is used, by the digest of its contents, and how large it is."""
+        known = {"name": name, "digest": digest, "source": str(source), "profile": profile}
+        self._write({"dataset": known, "use": use})
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """A file as artifact, as it is now."""
-        self._write({"artifact": path.name, "folder": "" if folder == "." else folder}, path)
+        self._write({"artifact": path.name, "folder": folder}, [path])
+
+    def log_model(self, folder: Path) -> None:
+        """A trained model's folder, as it is now, to be opened by `mlflow.pyfunc.load_model`."""
+        self._write({"model": True}, sorted(folder.iterdir()))
+
+    def add_members(self, identities: Sequence[str]) -> None:
+        """The runs that this one is about, by their identities, are tagged with its name."""
+        self._write({"members": list(identities)})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tags of the run; a new value replaces the old one."""
         self._write({"tags": dict(tags)})
 
     @abstractmethod
-    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
-        """Keep a record, and a file that belongs to it."""
+    def _write(self, record: dict[str, Any], files: Sequence[Path] = ()) -> None:
+        """Keep a record, and the files that belong to it."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,13 +89,14 @@ class Tracker(ABC):
         trace: TracebackType | None,
     ) -> None:
         broken_off = kind is not None and not issubclass(kind, Exception)
-        self._write({"status": "KILLED" if broken_off else "FAILED" if kind else "FINISHED"})
+        status = "KILLED" if broken_off else "FAILED" if kind else "FINISHED"
+        self._write({"status": status, "time": _now()})
 
 
 class NoTracker(Tracker):
     """Records nothing."""
 
-    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
+    def _write(self, record: dict[str, Any], files: Sequence[Path] = ()) -> None:
         return
 
 
@@ -96,7 +109,8 @@ class JournalTracker(Tracker):
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.name, self.warned, self.files = str(header["name"]), False, 0
+        self.name, self.verb = str(header["name"]), str(header["verb"])
+        self.warned, self.files = False, 0
         self.path = folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
         new = self.path.with_suffix(".new")
         self.journal = new.open("xb", buffering=0)
@@ -106,32 +120,33 @@ class JournalTracker(Tracker):
         self.sending = Sending(folder, self.path, self.journal.fileno())
         Thread(target=self._listen, daemon=True).start()
 
-    def _write(self, record: dict[str, Any], file: Path | None = None) -> None:
+    def _write(self, record: dict[str, Any], files: Sequence[Path] = ()) -> None:
         try:
-            if file is not None:
-                record["file"] = self._kept(file)
+            if files:
+                record["kept"] = self._kept(files)
             self.journal.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
             self._warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
 
-    def _kept(self, file: Path) -> str:
-        """A second name for a file, or a copy, that lasts until it is sent.
+    def _kept(self, files: Sequence[Path]) -> str:
+        """A folder of second names for files, or copies, that lasts until they are sent.
 
-        Relative to the journal's folder.
+        Relative to the journal's.
         """
         self.files += 1
-        target = files_of(self.path) / str(self.files) / file.name
-        target.parent.mkdir(parents=True)
-        try:
-            os.link(file, target)
-        except OSError:  # another file system, or one without hard links
-            shutil.copyfile(file, target)
-        return str(target.relative_to(self.path.parent))
+        folder = files_of(self.path) / str(self.files)
+        folder.mkdir(parents=True)
+        for file in files:
+            try:
+                os.link(file, folder / file.name)
+            except OSError:  # another file system, or one without hard links
+                shutil.copyfile(file, folder / file.name)
+        return str(folder.relative_to(self.path.parent))
 
     def _listen(self) -> None:
         for message in self.sending.messages():
             if "failed" in message:
-                self._warn(f"{_store_fails(message['failed'])}; the work goes on, {LATER}")
+                self._warn(f"{store_fails(message['failed'])}; the work goes on, {LATER}")
 
     def _warn(self, text: str) -> None:
         if not self.warned:
@@ -146,7 +161,7 @@ class JournalTracker(Tracker):
     ) -> None:
         super().__exit__(kind, error, trace)
         if why := self.sending.finish():
-            self._warn(f"{_store_fails(why)}; {LATER}")
+            self._warn(f"{store_fails(why)}; {LATER}")
         self.journal.close()
 
 
@@ -206,7 +221,12 @@ class Sending:
 
 
 def open_tracker(
-    experiment: str, name: str, identity: str, tags: Mapping[str, str], part: str = ""
+    experiment: str,
+    name: str,
+    identity: str,
+    tags: Mapping[str, str],
+    part: str = "",
+    verb: str = "",
 ) -> Tracker:
     """The run that belongs to an identity, or a tracker that records nothing where there can be
     none.
@@ -221,6 +241,7 @@ def open_tracker(
         tags: added to the run's.
         part: a fingerprint of what is added to the run now. Points that this part recorded before
             are not recorded again; another part's may have other values at the same step.
+        verb: what is done, which decides on the group of metrics.
     """
     if importlib.util.find_spec("mlflow") is None:
         print("MLflow is not installed: this run is not tracked", file=sys.stderr, flush=True)
@@ -230,7 +251,8 @@ def open_tracker(
         "name": name,
         "identity": identity,
         "part": part or identity,
-        "time": int(time.time() * 1000),
+        "verb": verb,
+        "time": _now(),
         "tags": {**tags, **provenance_tags()},
     }
     folder = journals()
@@ -259,56 +281,9 @@ def sync() -> str:
     listening.join()
     sent = f"{said['records']} records of {said['runs']} runs sent"
     if "failed" in said:
-        raise UserError(f"{_store_fails(said['failed'])}; {sent}, {said['left'] or 'some'} not")
+        raise UserError(f"{store_fails(said['failed'])}; {sent}, {said['left'] or 'some'} not")
     busy = f"; {said['busy']} runs are at work and send their own" if said["busy"] else ""
     return f"{sent} to {redacted(store_uri())}{busy}"
-
-
-def store_uri() -> str:
-    """The store that the environment names, or the project's own."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_folder() / 'mlflow.db'}"
-
-
-def redacted(text: str) -> str:
-    """A text without what addresses hold besides hosts and paths.
-
-    Users, passwords, query parameters.
-    """
-    for secret in re.findall(r"://(.*)@", os.environ.get("MLFLOW_TRACKING_URI", "")):
-        password = secret.partition(":")[2]
-        # where an address is malformed, parts of a password are taken for hosts, ports or paths
-        parts = {secret, password, unquote(password), *re.split("[:/@]", password)}
-        for part in sorted(parts, key=len, reverse=True):
-            text = text.replace(part, "***") if len(part) > 1 else text
-    text = re.sub(r"(\w://)[^/\s@]*@", r"\1***@", text)
-    return re.sub(r"(\w://[^\s?]*)\?[^\s;)]*", r"\1?***", text)
-
-
-def project_folder() -> Path:
-    """Where the store is: the working directory, or the project a temporary copy of which DVC works
-    in.
-    """
-    root = Path(os.environ.get("DVC_ROOT") or ".").resolve()
-    if not root.is_dir():
-        raise UserError(f"DVC_ROOT={root} is no folder; unset it")
-    return root
-
-
-def journals() -> Path:
-    """Where journals wait until they are sent."""
-    return project_folder() / "work/tracking"
-
-
-def files_of(journal: Path) -> Path:
-    """Where the files are kept that a journal names."""
-    return journal.with_suffix(".files")
-
-
-def provenance_tags() -> dict[str, str]:
-    """Which code and which experiment a run belongs to."""
-    tags = {"DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME", "")}
-    tags["mlflow.source.git.commit"] = git_commit() or ""
-    return {name: value for name, value in tags.items() if value}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -320,8 +295,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _store_fails(reason: str) -> str:
-    return f"the tracking store {redacted(store_uri())} fails ({redacted(reason)})"
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def _environment() -> dict[str, str]:

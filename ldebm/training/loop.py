@@ -4,6 +4,7 @@ import csv
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,10 @@ def train(context: Context) -> None:
     """Train the context's model: model.safetensors, history.csv, and what `describe` writes."""
     torch.manual_seed(context.seed)
     trainer = Trainer(context, build.build(context))
+    known = _known(context, trainer)
+    context.tracker.log_params(
+        {name: known[name] for name in ("data", "weights", "device", "versions")}
+    )
     console = Console(f"{context.key} seed {context.seed}", trainer.total_steps)
 
     def report(entry: Entry) -> None:
@@ -33,7 +38,16 @@ def train(context: Context) -> None:
     checkpoint.load(trainer.best_path)  # damaged weights would be taken for a result
     shutil.copyfile(trainer.best_path, context.out / "model.safetensors")
     _write_history(context.out / "history.csv", trainer.progress.history)
-    _write_record(context, trainer)
+    progress = trainer.progress
+    outcome = {
+        "steps": progress.step,
+        "epochs": progress.step / trainer.steps_per_epoch,
+        "kept_step": progress.kept_step,
+        "stopped": progress.stopped,
+        "seconds": progress.seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
+    }
+    describe(context.out, known | outcome, context.corpus.vocabulary)
 
 
 def _write_history(path: Path, history: list[Entry]) -> None:
@@ -44,15 +58,15 @@ def _write_history(path: Path, history: list[Entry]) -> None:
         writer.writerows(history)
 
 
-def _write_record(context: Context, trainer: Trainer) -> None:
-    progress, params = trainer.progress, context.params
-    row = params.models[context.key]
+def _known(context: Context, trainer: Trainer) -> dict[str, Any]:
+    """What the record of a run says of it before the first step."""
+    params, row = context.params, context.params.models[context.key]
     model, data = trainer.model, {"corpus": params.data.model_dump()["corpus"]}
     data |= {
         "train_sentences": len(context.corpus.train),
         "word_types": len(context.corpus.vocabulary),
     }
-    record = {
+    return {
         "model": context.key,
         "row": row.name,
         "seed": context.seed,
@@ -67,14 +81,7 @@ def _write_record(context: Context, trainer: Trainer) -> None:
         "sentence_model": params.sentence_model.model_dump(),
         "run": {**params.run.model_dump(), "precision": context.precision},
         "weights": {name: sum(p.numel() for p in group) for name, group in trainer.groups.items()},
-        "steps": progress.step,
-        "epochs": progress.step / trainer.steps_per_epoch,
-        "kept_step": progress.kept_step,
-        "stopped": progress.stopped,
-        "seconds": progress.seconds,
-        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
         "device": devices.describe(context.device),
         "versions": package_versions(),
         "git_commit": git_commit(),
     }
-    describe(context.out, record, context.corpus.vocabulary)

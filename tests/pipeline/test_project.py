@@ -199,25 +199,41 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
 
 
 def test_dvc_has_the_stages_that_the_list_has() -> None:
-    """Of each step: its plan, the folders it reads, its folder."""
+    """A stage of each step, of a model one of all its steps: their plans, what they read, make."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     project = Project(params.validate(one_model(), "test"))
-    watched: dict[str, set[str]] = {}
+    whole = {"vae": "model", "real": "real"}
+    found: dict[str, tuple[set[str], set[str]]] = {}
     for one in project.steps():
-        name = "real" if one.key == "real" else one.verb
-        made = [re.sub(r"/seed1$", "", str(path.path)) for path in one.inputs.values()]
-        deps = {*made, re.sub(r"/seed1$", "", str(one.plan))}
-        if one.verb == "table":
-            kept = {kind for kind in KINDS.values() if any(dep.startswith(kind) for dep in deps)}
-            deps = {dep for dep in deps if dep.split("/")[0] not in kept} | kept
-        watched[name] = watched.get(name, set()) | deps
-    watched["real"] -= {"samples/real"}  # its own
-    found = {
-        name: {dep.replace("${key}", "vae") for dep in stage.get("do", stage)["deps"]}
-        for name, stage in stages.items()
-    }
-    assert found.pop("plan") == {"ldebm", "params.yaml"}
-    assert found == watched
+        deps, outs = found.setdefault(whole.get(one.key, one.verb), (set(), set()))
+        deps.update(str(path.path).removesuffix("/seed1") for path in one.inputs.values())
+        deps.add(str(one.plan).partition("/seed1")[0])
+        outs.add(str(one.output).removesuffix("/seed1"))
+    for deps, outs in found.values():
+        deps -= outs
+    deps, outs = found["table"]
+    found["table"] = (
+        {dep.split("/")[0] if dep.split("/")[0] in KINDS.values() else dep for dep in deps},
+        outs,
+    )
+    listed = {}
+    for name, stage in stages.items():
+        text = json.dumps(stage.get("do", stage)).replace("${key}", "vae")
+        stage = json.loads(text)
+        outs = {
+            out
+            for kind in ("outs", "metrics", "plots")
+            for one in stage.get(kind, [])
+            for out in one
+        }
+        listed[name] = set(stage["deps"]), {re.sub("^results/.*", "results", out) for out in outs}
+        (plan,) = [dep for dep in stage["deps"] if dep.startswith("work/plan")] or [""]
+        assert (
+            stage["cmd"].startswith(f"python -m ldebm.pipeline.plans {plan} || snakemake")
+            or name == "plan"
+        )
+    assert listed.pop("plan") == ({"ldebm", "params.yaml"}, {"work/plan"})
+    assert listed == found
 
 
 @pytest.mark.parametrize(

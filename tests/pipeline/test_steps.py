@@ -21,29 +21,6 @@ from ldebm.pipeline.manifest import Hashes
 from ldebm.pipeline.steps import Input, Step
 
 
-@pytest.fixture
-def calls() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def step(tmp_path: Path, calls: list[str]) -> Callable[..., Step]:
-    """A step that writes its parameter and its input's text, and remembers that it worked."""
-    (tmp_path / "text.txt").write_text("words")
-
-    def make(value: int = 1, names: tuple[str, ...] = ("a.txt", "sub/b.txt")) -> Step:
-        def work(checkpoints: Path, out: Path) -> None:
-            calls.append(f"work {value}")
-            for name in names:
-                (out / name).parent.mkdir(parents=True, exist_ok=True)
-                (out / name).write_text(f"{value} {(tmp_path / 'text.txt').read_text()}")
-
-        inputs = {"text": Input(tmp_path / "text.txt")}
-        return Step("toy", {"value": value}, inputs, tmp_path / "out", (), tmp_path / "work", work)
-
-    return make
-
-
 def stale(step: Step) -> bool:
     return plans.is_stale(step, Hashes(step.home))
 
@@ -300,33 +277,6 @@ def test_what_the_first_run_made_is_not_made_again(
     monkeypatch.setattr(steps, "_alone", late)
     assert steps.run(step()) == "up to date"
     assert calls == ["work 1"]
-
-
-def test_a_plan_is_newer_than_outputs_while_they_are_stale_only(step: Callable[..., Step]) -> None:
-    """Its content is new where parameters or source are; an engine may compare either."""
-    plan, made = step().plan / "plan.json", step().output / "manifest.json"
-    assert plans.write_plans([step()]) == [step()]
-    steps.run(step())
-    first = plan.read_bytes()
-    assert plans.write_plans([step()]) == []
-    assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
-    assert plan.read_bytes() == first
-    plans.write_plans([step(2)])
-    assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
-    assert json.loads(plan.read_text())["parameters"] == {"value": 2}
-    assert plans.write_plans([step(1)]) == []  # a revert before any work
-    assert step().plan.stat().st_mtime_ns < made.stat().st_mtime_ns
-    assert plan.read_bytes() == first
-    (step().output / "a.txt").unlink()
-    assert plans.write_plans([step(1)]) == [step(1)]
-    assert step().plan.stat().st_mtime_ns > made.stat().st_mtime_ns
-
-
-def test_plans_of_steps_that_are_no_more_go(step: Callable[..., Step]) -> None:
-    both = [replace(step(), key="vae", seed=seed) for seed in (1, 2)]
-    plans.write_plans(both)
-    plans.write_plans(both[:1])
-    assert sorted((step().home / "plan").rglob("plan.json")) == [both[0].plan / "plan.json"]
 
 
 def test_without_hard_links_files_are_copied(

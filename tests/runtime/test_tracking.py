@@ -21,7 +21,9 @@ import pytest
 from ldebm import cli
 from ldebm.errors import UserError
 from ldebm.runtime import sending, tracking
-from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker, redacted, sync
+from ldebm.runtime.recording import BATCH, IDENTITY
+from ldebm.runtime.store import redacted, store_uri
+from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker, sync
 
 
 def client(folder: Path) -> Any:
@@ -58,13 +60,15 @@ def waiting(folder: Path) -> list[Path]:
 
 
 def test_one_run_holds_what_training_and_judging_say(store: Path) -> None:
+    file = store / "samples.txt"
+    file.write_text("a cat\n")
     with opened(model="vae") as tracker:
         tracker.log_params({"model": {"latent_dim": 40}})
         for step in range(3):
             tracker.log_metrics({"loss": 3.0 - step, "absent": None}, step)
     with opened(part="two") as tracker:
         tracker.log_metrics({"rppl": 7.0}, 0)
-        tracker.log_text("samples.txt", "a cat\n")
+        tracker.log_artifact(file, "sample")
     (run,) = runs(store)
     assert run.data.params == {"model.latent_dim": "40"}
     assert run.data.metrics == {"loss": 1.0, "rppl": 7.0}
@@ -72,7 +76,7 @@ def test_one_run_holds_what_training_and_judging_say(store: Path) -> None:
     assert run.info.run_name == "vae seed 1"
     assert run.info.status == "FINISHED"
     artifacts = store / "mlruns/trial" / run.info.run_id / "artifacts"
-    assert (artifacts / "samples.txt").read_text() == "a cat\n"
+    assert (artifacts / "sample/samples.txt").read_text() == "a cat\n"
     assert waiting(store) == []
 
 
@@ -80,7 +84,7 @@ def test_another_fingerprint_is_another_run(store: Path) -> None:
     for identity in ("one", "two"):
         with opened(identity):
             pass
-    assert {run.data.tags[sending.IDENTITY] for run in runs(store)} == {"one", "two"}
+    assert {run.data.tags[IDENTITY] for run in runs(store)} == {"one", "two"}
 
 
 def test_metrics_are_sent_in_batches_and_none_is_lost(
@@ -96,9 +100,9 @@ def test_metrics_are_sent_in_batches_and_none_is_lost(
         return original(self, run, metrics=metrics, **rest)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counting)
-    log(range(sending.BATCH + 10))
-    assert sizes == [sending.BATCH, 10]
-    assert points(store) == [(step, float(step)) for step in range(sending.BATCH + 10)]
+    log(range(BATCH + 10))
+    assert sizes == [BATCH, 10]
+    assert points(store) == [(step, float(step)) for step in range(BATCH + 10)]
 
 
 def test_a_resumed_or_repeated_part_leaves_each_point_once(store: Path) -> None:
@@ -157,7 +161,7 @@ def test_a_journal_waits_for_an_older_one_that_repeats_it_and_is_being_sent(
         time.sleep(0.5)
         assert points(store) == [(9, 9.0)]
         journal = sending.Journal(older)
-        journal.send(tracking.store_uri())
+        journal.send(store_uri())
         journal.delete()
     resumed.join()
     assert points(store) == [
@@ -283,7 +287,7 @@ def test_without_mlflow_one_line_and_no_harm(
     with open_tracker("trial", "vae", "one", {}) as tracker:
         tracker.log_params({"a": 1})
         tracker.log_metrics({"loss": 1.0}, 0)
-        tracker.log_text("a.txt", "a")
+        tracker.log_artifact(Path("a.txt"))
         tracker.set_tags({"a": "b"})
         assert isinstance(tracker, NoTracker)
     assert capsys.readouterr().err == "MLflow is not installed: this run is not tracked\n"

@@ -174,7 +174,7 @@ def test_every_point_is_there_once_and_the_weights_are_the_same(
     assert weights[0] == weights[1]
     with (outputs[1] / "history.csv").open() as file:
         history = {int(float(row["step"])): float(row["loss"]) for row in csv.DictReader(file)}
-    assert recorded(uri, "loss") == sorted(history.items())
+    assert recorded(uri, "train/loss") == sorted(history.items())
     assert not list((tmp_path / "killed" / "work" / "tracking").glob("*.jsonl"))
 
 

@@ -86,19 +86,44 @@ def test_dvc_keeps_every_file_of_the_results(project: Path, built: str) -> None:
 def test_every_training_has_one_run_in_mlflow(project: Path, built: str) -> None:
     with sqlite3.connect(project / "mlflow.db") as database:
         runs = dict(database.execute("select name, run_uuid from runs"))
-        names = [name for (name,) in database.execute("select name from runs")]
+        count = database.execute("select count(*) from runs").fetchone()[0]
+        of_vae = [runs["grammar VAE seed 1"]]
         metrics = {
             key
             for (key,) in database.execute(
-                "select key from latest_metrics where run_uuid = ?", [runs["vae seed 1"]]
+                "select key from latest_metrics where run_uuid = ?", of_vae
             )
         }
-    assert sorted(names) == sorted(
-        ["real seed 1", "table", *(f"{model} seed 1" for model in MODELS)]
-    )
-    assert {"loss", "valid_loss", "rppl", "bleu", "wkl", "nll"} <= metrics
-    artifacts = project / "mlruns/ldebm" / runs["vae seed 1"] / "artifacts"
-    assert {"samples.txt", "reconstructions.txt"} <= {path.name for path in artifacts.iterdir()}
+        tables = database.execute("select run_uuid, value from tags where key = 'table'").fetchall()
+        table_metrics = dict(
+            database.execute(
+                "select key, value from latest_metrics join runs using (run_uuid) "
+                "where name like 'grammar table %'"
+            )
+        )
+    (table,) = {name for name in runs if name.startswith("grammar table ")}
+    of_models = {f"grammar {row} seed 1" for row in ("VAE", "DGM-VAE", "real text")}
+    assert count == len(runs)
+    assert runs.keys() == {table, *of_models}
+    groups = {"train/loss", "valid/loss", "judge/valid_loss", "prior/fit"}
+    assert groups | {"test/rppl", "test/bleu", "test/wkl", "test/nll"} <= metrics
+    assert {name.partition("/")[0] for name in metrics} == {
+        "train",
+        "valid",
+        "test",
+        "judge",
+        "prior",
+    }
+    assert dict(tables) == {runs[name]: table for name in of_models}
+    means = json.loads((project / "results/metrics.json").read_text())
+    expected = {f"{key}/{model}": one for model in means for key, one in means[model].items()}
+    assert table_metrics == pytest.approx(expected)
+    artifacts = project / "mlruns/ldebm" / of_vae[0] / "artifacts"
+    found = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*")}
+    logged = {"train/history.csv", "train/run.json", "evaluate/reconstructions.txt"}
+    assert logged | {"judge/history.csv", "likelihood/sentences.csv"} <= found
+    samples = (project / "samples/vae/seed1/samples.txt").read_bytes()
+    assert (artifacts / "sample/samples.txt").read_bytes() == samples
 
 
 def test_twice_is_a_no_op(project: Path, run: Command, built: str) -> None:
@@ -143,8 +168,9 @@ def test_an_experiment_reruns_its_model_and_the_table_only(
     kept = contents(project / "models/dgm_vae")
     output = run("dvc exp run --set-param models.vae.training.batch=16").stdout
     verbs = ("train", "sample", "judge", "evaluate", "likelihood")
-    assert stages_run(output) == {"plan", *(f"{verb}@vae" for verb in verbs), "table"}
-    assert said(output, "train") == {"vae seed 1": "done"}
+    assert stages_run(output) == {"plan", "model@vae", "table"}
+    for verb in verbs:
+        assert said(output, verb) == {"vae seed 1": "done"}
     assert contents(project / "models/dgm_vae") == kept
     manifest = read_manifest(project / "models/vae/seed1")
     assert manifest is not None

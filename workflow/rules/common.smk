@@ -70,7 +70,6 @@ shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; ")
 
 
 wildcard_constraints:
-    kind="|".join(KINDS.values()),
     model="|".join([*PROJECT.params.models, REAL]).replace(".", r"\."),
     seed=r"-?\d+",
 

@@ -68,13 +68,9 @@ rule table:
         "ldebm table 2>&1 | tee -i {log:q} || [ $? -eq {FAILED} ]"
 
 
-# For DVC, whose stages hold all seeds of a model: work/seeds/models/vae stands for models/vae/seed*, and so on.
-rule seeds:
+# For DVC, a stage of which is all that is made of a model: work/models/vae stands for models/vae/seed*, samples/vae/seed*, and so on.
+rule model:
     input:
-        lambda wildcards: [
-            f"{one.output.as_posix()}/manifest.json"
-            for one in PROJECT.steps()
-            if (KINDS.get(one.verb), one.key) == (wildcards.kind, wildcards.model)
-        ],
+        lambda wildcards: [f"{one.output.as_posix()}/manifest.json" for one in PROJECT.steps() if one.key == wildcards.model],
     output:
-        touch(f"{ROOT}work/seeds/{{kind}}/{{model}}"),
+        touch(f"{ROOT}work/models/{{model}}"),

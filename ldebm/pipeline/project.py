@@ -152,7 +152,9 @@ class Project:
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.report.write import write_results
 
-            write_results(self.params, self.root, out)
+            before = self._before_the_table()
+            commands = {(one.verb, one.key, one.seed): one.command for one in before}
+            write_results(self.params, self.root, out, commands)
             with self._tracker("table", "table", {}) as tracker:
                 for file in sorted(path for path in out.rglob("*") if path.is_file()):
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())

@@ -13,6 +13,7 @@ from ldebm.data.files import REAL
 from ldebm.errors import UserError, of_system
 from ldebm.pipeline import announce
 from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
 
 KEYS = ("params", "overlay", "root", "results", "threads")
@@ -54,6 +55,27 @@ PYTHON = "python" if workflow.deployment_settings.deployment_method else quote(s
 ARGUMENTS = " ".join(quote(f"--{key}={value}") for key, value in OPTIONS.items())
 COMMAND = f'PYTHONPATH={quote(str(SOURCE))} {PYTHON} -m ldebm "$@" {ARGUMENTS}'.replace("{", "{{").replace("}", "}}")
 shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; ")
+
+
+VIEW = View()
+if not workflow.dryrun:
+    quieten(logger)
+
+
+onstart:
+    VIEW.start(logger)
+
+
+onsuccess:
+    VIEW.stop()
+    if "table" in VIEW.made:
+        print(closing(PROJECT.results))
+
+
+onerror:
+    VIEW.stop()
+    if VIEW.interrupted:
+        print("ldebm: interrupted; the work is kept; the same command goes on from the last checkpoints")
 
 
 wildcard_constraints:

@@ -3,6 +3,9 @@
 #   snakemake --cores 4 --workflow-profile demo                        the small corpus, into results/demo
 # `--config` takes params=FILE, overlay=FILE (replaces some of params), root=FOLDER (data, models), results=FOLDER, threads=N (a job).
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/steps.smk"
 
@@ -16,6 +19,19 @@ rule all:
 include: "workflow/rules/targets.smk"
 
 
+onstart:
+    VIEW.start(logger)
+
+
+onerror:
+    VIEW.stop()
+    if VIEW.interrupted:
+        print("ldebm: interrupted; the work is kept; the same command goes on from the last checkpoints")
+
+
 onsuccess:  # a table that does without a model that failed is whole, and no success
+    VIEW.stop()
+    if "table" in VIEW.made:
+        print(closing(PROJECT.results))
     if any(job.rule.name == "table" for job in workflow.dag.jobs):
         no_failures()

@@ -23,12 +23,12 @@ from ldebm.report.figures import (
 )
 from ldebm.report.results import ModelResult, Results, SeedRun
 
-WIDTH, LABELS, NUMBERS, LINE = 380, 118, 52, 19  # of a panel of metrics; a line is a model
-CURVE = (260, 150)  # width and height
+WIDTH, LABELS, NUMBERS, LINE = 300, 88, 44, 18  # of a panel of metrics; a line is a model
+CURVE = (190, 120)  # width and height
 CLOUD = 400  # width and height
 POINTS = 500  # of a cloud
 VERTICES = 120  # of a curve
-TICKS = 5  # of an axis, at most
+TICKS = 4  # of an axis, at most
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def prior_map(run: SeedRun) -> Cloud | None:
         (name, _path(_places(points[thinned(len(points), POINTS)], everything)))
         for name, points in both.items()
     ]
-    return Cloud("generated over posterior", paths, [])
+    return Cloud("", paths, [])
 
 
 def _places(points: NDArray[Any], within: NDArray[Any]) -> NDArray[np.int64]:

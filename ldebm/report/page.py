@@ -48,15 +48,17 @@ def write(params: Params, found: Results, root: Path, commands: Commands, path: 
 
 def content(params: Params, found: Results, root: Path, commands: Commands) -> dict[str, Any]:
     """What the template shows, a section a key."""
+    names = {one.key: one.heading or one.key for one in found.metrics}
     return {
         "title": f"Results on {table.corpus_name(params)}",
+        "facts": list(_facts(params, found)),
         "caption": table.caption(params, found),
         "headings": table.headings(found.metrics),
         "others": table.OTHERS,
         "rows": list(_rows(found, commands)),
         "notes": table.notes(params, found),
         "gaps": [gap for one in found.models for gap in gaps(root, one, commands)],
-        "claims": list(claims.rows(found)),
+        "claims": [one | {"by": names[one["by"]]} for one in claims.rows(found)],
         "claims_note": claims.NOTE,
         "panels": [drawing.panel(found, several) for several in panels_of(found.metrics)],
         "sizes": {"panel": drawing.WIDTH, "curve": drawing.CURVE, "cloud": drawing.CLOUD},
@@ -76,6 +78,20 @@ def content(params: Params, found: Results, root: Path, commands: Commands) -> d
         "differences": settings.differences(params),
         "commands": list(_commands(commands)),
     }
+
+
+def _facts(params: Params, found: Results) -> Iterator[str]:
+    """In a few words, what was run, on what, and by which version."""
+    count, seeds = len(found.models), len(params.seeds)
+    yield f"{count} row{'s' * (count != 1)}, {seeds} seed{'s' * (seeds != 1)}"
+    records = [run.record for one in found.models for run in one.runs]
+    if seconds := sum(record.get("seconds", 0) for record in records):
+        yield f"{duration(seconds)} of training"
+    yield from sorted({record["device"] for record in records if "device" in record})
+    commits = sorted({record["git_commit"] for record in records if record.get("git_commit")})
+    for commit in commits:
+        number, _, dirty = commit.partition("-")
+        yield f"commit {number[:9]}{' with changes' * bool(dirty)}"
 
 
 def inline(text: str) -> Markup:

@@ -62,26 +62,24 @@ if not workflow.dryrun:
     quieten(logger)
 
 
-onstart:
-    VIEW.start(logger)
-
-
-onsuccess:
-    VIEW.stop()
-    if "table" in VIEW.made:
-        print(closing(PROJECT.results))
-
-
-onerror:
-    VIEW.stop()
-    if VIEW.interrupted:
-        print("ldebm: interrupted; the work is kept; the same command goes on from the last checkpoints")
-
-
 wildcard_constraints:
     kind="|".join(KINDS.values()),
     model="|".join([*PROJECT.params.models, REAL]).replace(".", r"\."),
     seed=r"-?\d+",
+
+
+# What `snakemake --report FILE.html` shows of the table's outputs: file, category and caption, workflow/report/<caption>.rst.
+REPORTED = (
+    ("report.html", "Page", "page"),
+    ("table.csv", "Table", "table"),
+    ("claims.csv", "Table", "claims"),
+    ("interpretability.csv", "Symbols", "symbols"),
+    *((f"figures/{name}.png", "Figures", name) for name in ("metrics", "curves", "terms", "latent", "priors")),
+)
+
+
+def reported(file, category, caption):
+    return report(update(f"{RESULTS}{file}"), category=category, caption=f"../report/{caption}.rst", labels={"file": file})
 
 
 def inputs_of(step):

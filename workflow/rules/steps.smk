@@ -57,9 +57,9 @@ rule table:
         inputs_of(PROJECT.table()),
     output:
         update(f"{RESULTS}manifest.json"),
-        update(f"{RESULTS}table.csv"),
         update(f"{RESULTS}table.md"),
         update(f"{RESULTS}metrics.json"),
+        *(reported(*one) for one in REPORTED),
     log:
         f"{ROOT}work/logs/table.log",
     conda:

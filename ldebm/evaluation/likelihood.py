@@ -104,22 +104,22 @@ def _annealed(
         return {}, fit
     found = nll.estimate(
         model, test, np.array(chosen), context.max_tokens, settings.annealed, settings.seed,
-        context.checkpoints, _consoles(context),
+        context.checkpoints, _console(context),
     )  # fmt: skip
     return {"nll": [found.nll[number] for number in chosen]}, found.diagnostics | fit
 
 
-def _consoles(context: Context) -> nll.Report:
+def _console(context: Context) -> nll.Report:
     """Tells how far the chains are, each run of them under its name."""
-    consoles: dict[str, Console] = {}
+    said = f"likelihood {context.key} seed {context.seed}"
+    console = Console(said, 0, "temperature")
 
     def report(name: str, done: int, total: int) -> None:
-        if name not in consoles:
-            said = f"likelihood {context.key} seed {context.seed}, {name}"
-            consoles[name] = Console(said, total, "temperature")
-        consoles[name].show(done)
+        if console.name != (part := f"{said}, {name}"):
+            console.part(part, total)
+        console.show(done)
         if done == total:
-            consoles[name].close()
+            console.close()
 
     return report
 

@@ -180,4 +180,5 @@ def _bars() -> "Progress":
         TimeElapsedColumn(),
         TextColumn("{task.fields[said]}", markup=False),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    err = Console(stderr=True)
+    return Progress(*columns, console=err, transient=True, refresh_per_second=2)

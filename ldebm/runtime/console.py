@@ -56,6 +56,11 @@ class Console:
         rest = (self.total - done) * (spent - self.from_then) / (done - self.first)
         return f"{self.bound}{duration(rest)} left"
 
+    def part(self, name: str, total: int) -> None:
+        """Go on to another part of the work: a bar of its own, but no sooner a line."""
+        self.close()
+        self.name, self.total, self.first, self.bar = name, total, None, None
+
     def close(self) -> None:
         """Leave the terminal tidy."""
         if self.bar is not None:

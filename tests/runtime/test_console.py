@@ -54,6 +54,23 @@ def test_a_line_tells_how_long_the_rest_takes_at_the_speed_since_it_went_on(
     assert capsys.readouterr().out == line
 
 
+def test_another_part_of_the_work_is_no_reason_to_speak_sooner(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = Console("pilot", 9)
+    clock[0] = 10.0
+    one.show(1)
+    one.part("half", 50)
+    clock[0] = 29.0
+    one.show(10)
+    clock[0] = 31.0
+    one.show(20)
+    assert capsys.readouterr().out.splitlines() == [
+        "pilot: step 1/9",
+        "half: step 20/50, 6 s left",  # 5 a second
+    ]
+
+
 def test_on_a_terminal_it_is_a_bar(
     clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,7 +154,7 @@ class Project:
 
             before = self._before_the_table()
             commands = {(one.verb, one.key, one.seed): one.command for one in before}
-            write_results(self.params, self.root, out, commands)
+            write_results(self.params, self.root, out, commands=commands)
             with self._tracker("table", "table", {}) as tracker:
                 for file in sorted(path for path in out.rglob("*") if path.is_file()):
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())

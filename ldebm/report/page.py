@@ -1,8 +1,7 @@
 """`results/report.html`: one page that holds everything, for a browser without a network."""
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ldebm.config import Params
-from ldebm.data.files import REAL, read_text, run_folder
+from ldebm.data.files import Failure, read_text, run_folder
 from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.report import claims, diagnostics, drawing, interpretability, settings, table
 from ldebm.report.figures import panels_of
@@ -33,8 +32,10 @@ FILES = {  # folder -> the file of it that says it was made
 Commands = Mapping[tuple[str, str, int | None], str]  # (verb, model, seed) -> what runs it
 
 
-def write(params: Params, found: Results, root: Path, commands: Commands, path: Path) -> None:
-    """Write the page."""
+def write(
+    params: Params, found: Results, root: Path, runs: Path, commands: Commands, path: Path
+) -> None:
+    """Write the page of what lies below `root` (the corpus) and `runs` (what the models left)."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -42,11 +43,13 @@ def write(params: Params, found: Results, root: Path, commands: Commands, path: 
     )
     environment.filters["inline"] = inline
     source = (files("ldebm.report") / "page.html").read_text(encoding="utf-8")
-    text = environment.from_string(source).render(**content(params, found, root, commands))
+    text = environment.from_string(source).render(**content(params, found, root, runs, commands))
     path.write_text(text, encoding="utf-8")
 
 
-def content(params: Params, found: Results, root: Path, commands: Commands) -> dict[str, Any]:
+def content(
+    params: Params, found: Results, root: Path, runs: Path, commands: Commands
+) -> dict[str, Any]:
     """What the template shows, a section a key."""
     names = {one.key: one.heading or one.key for one in found.metrics}
     return {
@@ -57,23 +60,25 @@ def content(params: Params, found: Results, root: Path, commands: Commands) -> d
         "others": table.OTHERS,
         "rows": list(_rows(found, commands)),
         "notes": table.notes(params, found),
-        "gaps": [gap for one in found.models for gap in gaps(root, one, commands)],
-        "claims": [one | {"by": names[one["by"]]} for one in claims.rows(found)],
+        "gaps": [gap for one in found.models for gap in gaps(runs, one, params.seeds, commands)],
+        "claims": [
+            one | {"by": names.get(one["by"], one["by"])} for one in claims.rows(found, runs)
+        ],
         "claims_note": claims.NOTE,
         "panels": [drawing.panel(found, several) for several in panels_of(found.metrics)],
         "sizes": {"panel": drawing.WIDTH, "curve": drawing.CURVE, "cloud": drawing.CLOUD},
-        "curves": [(one, drawing.curves(one), _training(one)) for one in found.models],
+        "curves": [(one, drawing.curves(one), _training(one)) for one in found.trained],
         "maps": _maps(found, drawing.latent_map),
         "priors": _maps(found, drawing.prior_map),
-        "diagnostics": diagnostics.table(found, root),
+        "diagnostics": diagnostics.table(found, runs),
         "diagnostics_headings": diagnostics.HEADINGS,
-        "samples": list(_samples(found, root)),
+        "samples": list(_samples(found, runs)),
         "meanings": interpretability.rows(
             found, interpretability.read_attributes(root / "data/raw")
         ),
         "meanings_note": interpretability.NOTE,
         "symbols": list(_symbols(found)),
-        "runs": [(one, run, _times(root, one, run)) for one in found.models for run in one.runs],
+        "runs": [(one, run, _times(run)) for one in found.models for run in one.runs],
         "versions": _versions(found),
         "differences": settings.differences(params),
         "commands": list(_commands(commands)),
@@ -114,7 +119,11 @@ def _rows(found: Results, commands: Commands) -> Iterator[dict[str, Any]]:
             ["\n".join(_of_seeds(commands, verb, result)) for verb in verbs],
             strict=True,
         )
-        yield {"label": result.label, "cells": list(cells), "others": table.other_cells(result)}
+        yield {
+            "label": table.label(result),
+            "cells": list(cells),
+            "others": table.other_cells(result),
+        }
 
 
 def _of_seeds(commands: Commands, verb: str, result: ModelResult) -> list[str]:
@@ -133,20 +142,18 @@ class Gap:
     command: str
 
 
-def gaps(root: Path, result: ModelResult, commands: Commands) -> Iterator[Gap]:
+def gaps(
+    runs: Path, result: ModelResult, seeds: Sequence[int], commands: Commands
+) -> Iterator[Gap]:
     """What a row lacks, because a step failed or was not taken yet."""
-    for run in result.runs:
+    for seed in seeds:
         for kind, (verb, file) in FILES.items():
-            folder = run_folder(root, kind, result.model, run.seed)
+            folder = run_folder(runs, kind, result.model, seed)
             if not (folder / file).exists():
-                command = commands.get((verb, result.model, run.seed), "")
-                yield Gap(result.label, run.seed, verb, _reason(folder), command)
-
-
-def _reason(folder: Path) -> str:
-    """Why a step has not made what it should."""
-    failed = folder / "failed.json"
-    return str(json.loads(failed.read_bytes())["reason"]) if failed.exists() else "not made yet"
+                failure = Failure.read(folder)
+                reason = f"{failure.step}: {failure.reason}" if failure else "not made yet"
+                command = commands.get((verb, result.model, seed), "")
+                yield Gap(result.label, seed, verb, reason, command)
 
 
 def _training(result: ModelResult) -> str:
@@ -159,26 +166,24 @@ def _training(result: ModelResult) -> str:
 
 def _maps(found: Results, draw: Any) -> list[tuple[str, drawing.Cloud]]:
     """Of the first seed of every model that has one."""
-    drawn = [(one.label, draw(one.runs[0])) for one in found.models if one.runs]
+    drawn = [(one.label, draw(one.runs[0])) for one in found.trained]
     return [(label, cloud) for label, cloud in drawn if cloud is not None]
 
 
-def _samples(found: Results, root: Path) -> Iterator[tuple[str, list[str]]]:
+def _samples(found: Results, runs: Path) -> Iterator[tuple[str, list[str]]]:
     """The first sentences of real text and of every row, as far as they are kept."""
-    for label, key, seed in [
-        ("Real text", REAL, 1),
-        *((one.label, one.model, one.runs[0].seed) for one in found.models if one.runs),
-    ]:
-        path = run_folder(root, "samples", key, seed) / "samples.txt"
+    yield "Real text", list(islice(found.corpus.texts(found.corpus.train), SAMPLES))
+    for one in found.trained:
+        path = run_folder(runs, "samples", one.model, one.runs[0].seed) / "samples.txt"
         if path.exists():
-            yield label, [text for _, text in islice(read_text(path), SAMPLES)]
+            yield one.label, [text for _, text in islice(read_text(path), SAMPLES)]
 
 
 def _symbols(found: Results) -> Iterator[tuple[str, list[Symbol]]]:
     """Of the first seed: the values in use of the most informative variables."""
     texts = list(found.corpus.texts(found.corpus.test))
-    for one in found.models:
-        probs = one.runs[0].latents.get("probs") if one.runs else None
+    for one in found.trained:
+        probs = one.runs[0].latents.get("probs")
         if probs is not None:
             most = (-interpretability.information(probs)).argsort(kind="stable")[:VARIABLES]
             described = describe_symbols(probs, texts, SYMBOL_SENTENCES)
@@ -188,7 +193,7 @@ def _symbols(found: Results) -> Iterator[tuple[str, list[Symbol]]]:
             yield one.label, [symbol for symbol in shown if symbol.share]
 
 
-def _times(root: Path, result: ModelResult, run: SeedRun) -> dict[str, str]:
+def _times(run: SeedRun) -> dict[str, str]:
     """How a run was trained: every cell may be missing."""
     record = run.record
     numbers = {"Steps": "{:,}", "Epochs": "{:.3g}", "Kept step": "{:,}"}

@@ -38,6 +38,6 @@ def write_results(
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
         claims.write(found, runs or root, folder)
-        page.write(params, found, (root, runs or root), commands or {}, folder / "report.html")
+        page.write(params, found, root, runs or root, commands or {}, folder / "report.html")
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

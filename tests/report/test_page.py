@@ -65,7 +65,7 @@ class Page(HTMLParser):
 
 def made(runs: Any, params: Any, commands: Any = None) -> Page:
     """The page of hand-made runs, which `samples` has sentences of."""
-    for kind in [*params.models, "real"]:
+    for kind in params.models:
         for seed in params.seeds:
             folder = runs.folder("samples", kind, seed)
             folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def made(runs: Any, params: Any, commands: Any = None) -> Page:
 def written(runs: Any, params: Any, commands: Any = None) -> Page:
     """The page of the runs as they are."""
     path = runs.root / "report.html"
-    page.write(params, read_results(params, runs.root), runs.root, commands or {}, path)
+    page.write(params, read_results(params, runs.root), runs.root, runs.root, commands or {}, path)
     return Page(path)
 
 
@@ -136,8 +136,9 @@ def test_samples_are_the_first_ones_and_nothing_in_them_is_markup(
 ) -> None:
     run_all(runs, ROWS)
     found = made(runs, make_params(ROWS))
-    assert found.items.count(SAMPLES[0]) == 1 + len(ROWS)  # real text, and every row
-    for key in [*ROWS, "real"]:
+    assert found.items.count(SAMPLES[0]) == len(ROWS)
+    assert "a a b" in found.items  # of the training text
+    for key in ROWS:
         own = [item for item in found.items if item.endswith(f" of {key}")]
         assert own == [f"sentence {number} of {key}" for number in range(7)]
     assert [tag for tag, _ in found.tags].count("script") == 1  # ours
@@ -195,7 +196,7 @@ def test_what_failed_or_is_missing_is_told_with_its_command(runs: Any, make_para
     (runs.folder("samples", "ldebm", 1) / "samples.txt").unlink()
     commands = {("sample", key, 1): f"ldebm sample {key} --seed 1" for key in ROWS}
     text = written(runs, params, commands).source
-    assert "VAE, seed 1: sample</h3>it &lt;diverged&gt;" in text
+    assert "VAE, seed 1: sample</h3>train: it &lt;diverged&gt;" in text
     assert "LDEBM, seed 1: sample</h3>not made yet<br><code>ldebm sample ldebm --seed 1<" in text
 
 

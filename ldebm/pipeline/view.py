@@ -18,7 +18,7 @@ from ldebm.runtime.console import LIVE
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-STANDS = re.compile(r"[^:]+: \w+ (\d+)/(\d+), (.*)")  # a line of ldebm.runtime.console
+STANDS = re.compile(r"[^:]+: \w+ (\d+)/(\d+)(?:, (.*))?")  # a line of ldebm.runtime.console
 STARTED = re.compile(r"[^:]+: started")
 CHATTER = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments: ign")
 PERIOD = 0.5  # seconds
@@ -137,7 +137,7 @@ class View(logging.Handler):
             stands = STANDS.fullmatch(line)
             if stands and self.progress is not None:
                 done, total, said = stands.groups()
-                self.progress.update(job.bar, completed=int(done), total=int(total), said=said)
+                self.progress.update(job.bar, completed=int(done), total=int(total), said=said or "")
             elif line.startswith("ldebm: interrupted"):
                 self.interrupted = True  # all are, by the same key: it is said once
             elif not STARTED.fullmatch(line):

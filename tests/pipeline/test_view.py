@@ -141,6 +141,14 @@ def test_on_a_terminal_the_jobs_have_bars(
     began(logger, 4, log)
     log.write_text("train vae seed 1: step 30/120, loss 4.00, at most 9 s left\n")
     shown._tell(shown.jobs[4])
+    with log.open("a") as file:
+        file.write("train vae seed 1: step 31/120\n")
+    shown._tell(shown.jobs[4])
+    assert shown.progress.tasks[1].completed == 31
+    log.write_text("")
+    shown.jobs[4].read = 0
+    log.write_text("train vae seed 1: step 30/120, loss 4.00, at most 9 s left\n")
+    shown._tell(shown.jobs[4])
     bar = shown.progress.tasks[1]
     assert (bar.description, bar.completed, bar.total) == ("train vae seed1", 30, 120)
     assert bar.fields["said"] == "loss 4.00, at most 9 s left"

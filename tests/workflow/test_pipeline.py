@@ -79,7 +79,7 @@ def test_a_run_prints_a_line_a_job_then_the_table_and_where_the_report_is(
     jobs = [line for line in whole if re.search(r": done in [\d.]+ s$", line)]
     assert len(jobs) == 3 + 2 + 5 * len(MODELS)  # raw, tokens, table; sample and judge of real
     after = whole[whole.index(jobs[-1]) + 1 :]
-    stands = [line for line in whole if re.search(r": \w+ \d+/\d+, ", line)]
+    stands = [line for line in whole if re.search(r": \w+ \d+/\d+(, |$)", line)]
     announced = 1
     assert len(whole) == announced + len(jobs) + len(stands) + len(after)
     assert jobs[-1].startswith("table: done")

@@ -137,7 +137,9 @@ class View(logging.Handler):
             stands = STANDS.fullmatch(line)
             if stands and self.progress is not None:
                 done, total, said = stands.groups()
-                self.progress.update(job.bar, completed=int(done), total=int(total), said=said or "")
+                self.progress.update(
+                    job.bar, completed=int(done), total=int(total), said=said or ""
+                )
             elif line.startswith("ldebm: interrupted"):
                 self.interrupted = True  # all are, by the same key: it is said once
             elif not STARTED.fullmatch(line):

@@ -232,6 +232,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
         "interpretability.csv",
         "interpretability.md",
         "metrics.json",
+        "report.html",
         "table.csv",
         "table.md",
     ]

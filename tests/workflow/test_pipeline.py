@@ -80,8 +80,8 @@ def test_a_run_prints_a_line_a_job_then_the_table_and_where_the_report_is(
     assert len(jobs) == 3 + 2 + 5 * len(MODELS)  # raw, tokens, table; sample and judge of real
     after = whole[whole.index(jobs[-1]) + 1 :]
     stands = [line for line in whole if re.search(r": \w+ \d+/\d+(, |$)", line)]
-    announced = 1
-    assert len(whole) == announced + len(jobs) + len(stands) + len(after)
+    others = 2  # where the work is done, and how many words the text has
+    assert len(whole) == others + len(jobs) + len(stands) + len(after)
     assert jobs[-1].startswith("table: done")
     assert "results/report.html" in after[-1]
     (vae,) = [line.split() for line in after if line.startswith("VAE")]

@@ -1,7 +1,9 @@
 # The pipeline: corpus, models, samples, scores, table. One rule a verb of `ldebm`, in workflow/rules.
-#   snakemake --cores 4 results/table.csv                              everything, at the sizes of params.yaml
+#   snakemake --cores 4                                                everything, at the sizes of params.yaml
 #   snakemake --cores 4 --workflow-profile demo                        the small corpus, into results/demo
-# `--config` takes params=FILE, overlay=FILE (replaces some of params), root=FOLDER (data, models), results=FOLDER, threads=N (a job).
+#   snakemake --cores 4 --config overlay=trial.yaml rows=vae,ldebm     two rows of a trial, into results/trial
+# `--config` takes params=FILE, overlay=FILE (replaces some of params; has a folder of its own), rows=KEY,KEY (some of models),
+# root=FOLDER (data, models), results=FOLDER, threads=N (a job). It reads all that follows: targets stand before it, or behind `--`.
 
 report: "workflow/report/workflow.rst"
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ldebm.errors import UserError
 
 if TYPE_CHECKING:
+    from ldebm.pipeline.steps import Step
     from ldebm.trained import TrainedModel
 
 Answer = dict[str, Any]  # a line of --json; without, its values side by side
-MODEL = "a key under `models` in the parameters, or the folder of a trained model"
+MODEL = "a key of the parameters, the folder of a trained model, or a run of MLflow, runs:/ID"
 
 
 def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -104,10 +105,11 @@ def _score(options: argparse.Namespace) -> None:
     from ldebm.pipeline.project import Project
     from ldebm.runtime.tracking import NoTracker
 
-    project = Project.load(options.params, options.overlay, options.root, options.results)
+    project = Project.load(**vars(options))
     samples, references = Path(options.samples), options.references and Path(options.references)
+    _plain_warnings()
     with TemporaryDirectory() as name:
-        work, tokens = Path(name), project.tokens().output
+        work, tokens = Path(name), _finished(project.tokens())
         context = Context.open(project.params, "", 0, tokens, NoTracker(), work, work)
         _print(score(context, samples, references), options.json)
 
@@ -161,29 +163,35 @@ def symbols(model: "TrainedModel", options: argparse.Namespace) -> Iterator[Answ
 
 
 def _open(options: argparse.Namespace) -> "TrainedModel":
-    """The model of a folder, or of a key and a seed of the parameters."""
+    """The model of a folder, of a run of MLflow, or of a key and a seed of the parameters."""
+    from ldebm.runtime.logged import RUN
     from ldebm.trained import TrainedModel
     from ldebm.training.card import RECORD
 
-    folder, row = Path(options.model), options.row
-    if not (folder / RECORD).exists():
+    folder, row = options.model, options.row
+    if not (folder.startswith(RUN) or Path(folder, RECORD).exists()):
         from ldebm.outside import is_outside
         from ldebm.pipeline.project import Project
 
-        project = Project.load(options.params, options.overlay, options.root, options.results)
+        project = Project.load(**vars(options))
         if options.model not in project.params.models:
             raise UserError(
                 f"{options.model!r} is neither a folder with a {RECORD} nor a model of the "
-                f"parameters; there are: {', '.join(project.params.models)}"
+                f"parameters, nor runs:/ID; there are: {', '.join(project.params.models)}"
             )
         key, named = options.model, project.params.models[options.model].row
         seed = project.params.seeds[0] if options.model_seed is None else options.model_seed
-        folder, row = project.folder("models", key, seed), named if is_outside(named) else None
-        if not (folder / RECORD).exists():
-            raise UserError(
-                f"{folder} is not there yet; run `ldebm train {key} --seed {seed}` first"
-            )
+        folder, row = _finished(project.train(key, seed)), named if is_outside(named) else None
     return TrainedModel.from_pretrained(folder, row=row)
+
+
+def _finished(step: "Step") -> Path:
+    """What a step has made. Raises UserError, which names its command, if it has not."""
+    from ldebm.pipeline.manifest import Hashes
+    from ldebm.pipeline.steps import PERIOD, Input
+
+    Input(step.output, None, step).verify(Hashes(step.home), PERIOD)
+    return step.output
 
 
 def _sentences(options: argparse.Namespace) -> list[str]:

@@ -138,21 +138,22 @@ def build_parser() -> Parser:
 def _common_options() -> Parser:
     common = Parser(add_help=False)
     group = common.add_argument_group("project")
+    group.add_argument("--params", metavar="FILE", help="parameters (default: params.yaml)")
     group.add_argument(
-        "--params", default="params.yaml", metavar="FILE", help="parameters (default: %(default)s)"
+        "--overlay", metavar="FILE", help="parameters of a trial, which replace some of those"
     )
-    group.add_argument("--overlay", metavar="FILE", help="parameters that replace some of those")
+    group.add_argument(
+        "--rows", metavar="KEY,KEY", help="of `models` in the parameters (default: all)"
+    )
     group.add_argument(
         "--root",
-        default=".",
         metavar="FOLDER",
-        help="where data and models are kept (default: %(default)s)",
+        help="where data and models are kept (default: here; of an overlay results/<its name>)",
     )
     group.add_argument(
         "--results",
-        default="results",
         metavar="FOLDER",
-        help="where the table goes (default: %(default)s)",
+        help="where the table goes (default: results; of an overlay results/<its name>)",
     )
     return common
 
@@ -160,7 +161,7 @@ def _common_options() -> Parser:
 def _project(options: argparse.Namespace) -> "Project":
     from ldebm.pipeline.project import Project
 
-    return Project.load(options.params, options.overlay, options.root, options.results)
+    return Project.load(**vars(options))
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ldebm.models.sentence import SentenceModel
 
 NonNegative = Annotated[float, Field(ge=0)]
+Several = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = 2**32  # as many has NumPy
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
@@ -42,13 +43,16 @@ class Block(BaseModel):
 class TextFiles(Block):
     """A user's own corpus: three UTF-8 text files, one sentence a line.
 
-    `preprocessing`, `FILE.py:FUNCTION`, maps each line to a tokenised sentence.
+    `preprocessing`, `FILE.py:FUNCTION`, maps each line to a sentence; then `lowercase` and
+    `tokenizer` make words of it (null: what stands between spaces).
     """
 
     train: str
     valid: str
     test: str
     preprocessing: Annotated[str, Field(pattern=r"\.py:\w+$")] | None = None
+    tokenizer: Literal["treebank"] | None = None
+    lowercase: bool = False
 
 
 class GrammarCorpus(Block):
@@ -129,6 +133,7 @@ class RowConfig(Block, ABC):
     names: ClassVar[tuple[str, ...]]  # what `row` may say: the rows' names in the table
     source: ClassVar[str]  # where the family was published
     optimised: ClassVar[tuple[str, ...]] = ("sentence",)  # parameter groups, named in `training`
+    tied: ClassVar[bool] = False  # whether the output layer is the embedding, as wide as hidden
 
     row: str
     training: Training
@@ -215,6 +220,7 @@ class Params(Block):
     """The whole of params.yaml."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    rows: Annotated[list[str], Field(min_length=1)] | None = None  # keys of `models`; null: all
     data: Data
     sentence_model: SentenceSettings
     models: dict[str, SerializeAsAny[RowConfig]]

@@ -14,12 +14,14 @@ import yaml
 from pydantic import ValidationError
 
 from ldebm import metrics, rows
-from ldebm.config import Block, Params, RowConfig
+from ldebm.config import Block, Data, Params, RowConfig
+from ldebm.data.download import PTB_SENTENCES
 from ldebm.data.files import REAL
 from ldebm.errors import UserError
 
 # Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
 CHOICES = ("corpus", "training")
+JUDGED_ROWS = 3  # words that a column of the judge's text has at least
 RESERVED = (REAL, "test_set")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -43,11 +45,12 @@ Reader.add_implicit_resolver(
 )
 
 
-def load(path: Path, overlay: Path | None = None) -> Params:
+def load(path: Path, overlay: Path | None = None, chosen: Sequence[str] | None = None) -> Params:
     """Read and validate parameters.
 
     An overlay's values replace those of `path`; its key `*` stands for every entry that has the
-    keys below it. A row that is null is left out.
+    keys below it. A row that is null is left out, and so are those that `rows` does not name;
+    `chosen` replaces that list.
 
     Raises:
         UserError: the file is missing or no YAML, or a key is unknown, missing or of the wrong
@@ -59,6 +62,8 @@ def load(path: Path, overlay: Path | None = None) -> Params:
         laid = _read(overlay)
         _check_stars(raw, laid, str(overlay))
         raw = merge(raw, laid)
+    if chosen is not None:
+        raw["rows"] = list(chosen)
     return validate(raw, str(path) if overlay is None else f"{path} with {overlay}")
 
 
@@ -66,9 +71,9 @@ def validate(raw: Mapping[str, Any], origin: str) -> Params:
     """Build `Params` from plain data; `origin` names the file in messages."""
     try:
         blocks = raw.get("models")
-        typed = (
-            {**raw, "models": _model_blocks(blocks)} if isinstance(blocks, Mapping) else dict(raw)
-        )
+        typed = dict(raw)
+        if isinstance(blocks, Mapping):
+            typed["models"] = _model_blocks(_chosen(blocks, raw.get("rows")))
         params = Params.model_validate(typed)
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_line(error)}") from None
@@ -158,9 +163,21 @@ def _check_values(value: Any, above: tuple[int, ...] = (), seen: set[int] | None
             _check_values(one, (*above, id(value)), seen)
 
 
-def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
+def _chosen(blocks: Mapping[Any, Any], chosen: Any) -> dict[str, Any]:
+    """The blocks that are not null, of those that are chosen (None: all)."""
     kept = {str(key): block for key, block in blocks.items() if block is not None}
-    return {key: _model_block(key, block) for key, block in kept.items()}
+    if not isinstance(chosen, list):
+        return kept
+    for name in map(str, chosen):
+        if name not in kept:
+            near = _nearest(name.lower().replace("-", "_"), set(kept))
+            listed = ", ".join(kept)
+            raise UserError(f"rows: {name!r} is no key of models{near or f'; there are: {listed}'}")
+    return {key: block for key, block in kept.items() if key in chosen}
+
+
+def _model_blocks(blocks: Mapping[str, Any]) -> dict[str, RowConfig]:
+    return {key: _model_block(key, block) for key, block in blocks.items()}
 
 
 def _model_block(key: str, block: Any) -> RowConfig:
@@ -227,9 +244,59 @@ def _check_together(params: Params, origin: str) -> None:
         metrics.find(params.metrics)
     except UserError as error:
         raise UserError(f"{origin}: metrics: {error}") from None
-    judge, samples = params.judge, params.evaluation.samples
-    if samples < (needed := judge.train_sentences + judge.valid_sentences):
-        raise UserError(
-            f"{origin}: evaluation.samples: {samples}, and the judge needs "
+    for problem in _impossible(params):
+        raise UserError(f"{origin}: {problem}")
+
+
+def _impossible(params: Params) -> Iterator[str]:
+    """What would fail only after training."""
+    judge, evaluation, one = params.judge, params.evaluation, params.sentence_model
+    for key, block in params.models.items():
+        if block.tied and one.embedding != one.hidden:
+            yield (
+                f"sentence_model.embedding: {one.embedding}, and hidden is {one.hidden}, but of "
+                f"models.{key} the output layer is the embedding; set them equal"
+            )
+    if evaluation.samples < (needed := judge.train_sentences + judge.valid_sentences):
+        yield (
+            f"evaluation.samples: {evaluation.samples}, and the judge needs "
             f"judge.train_sentences + judge.valid_sentences = {needed}; raise it or lower those"
         )
+    samples, chunk = evaluation.likelihood_samples, evaluation.likelihood_chunk
+    if samples > chunk and samples % chunk:
+        yield (
+            f"evaluation.likelihood_samples: {samples} is no multiple of "
+            f"evaluation.likelihood_chunk, {chunk}, and all chunks count alike; change one of them"
+        )
+    longest = one.max_tokens - 1  # of a sampled sentence, with </s>
+    for part, batch in (("train", "batch"), ("valid", "valid_batch")):
+        count, columns = getattr(judge, f"{part}_sentences"), getattr(judge, batch)
+        if count * longest < JUDGED_ROWS * columns:
+            yield (
+                f"judge.{batch}: {columns}, and {count} sampled sentences (judge.{part}_sentences) "
+                f"of at most {longest} tokens do not fill {JUDGED_ROWS} words a column; lower it"
+            )
+    if known := sizes(params.data):
+        yield from _too_small(params, known)
+
+
+def check_sizes(params: Params, sentences: Mapping[str, int]) -> None:
+    """Raise UserError where a corpus of so many sentences in its splits is too small."""
+    for problem in _too_small(params, sentences):
+        raise UserError(problem)
+
+
+def _too_small(params: Params, sentences: Mapping[str, int]) -> Iterator[str]:
+    held = params.judge.valid_sentences
+    if (real := sentences["train"] + min(sentences["valid"], held)) <= held:
+        yield (
+            f"judge.valid_sentences: {held}, and the corpus has {real} sentences for a judge of "
+            "real text to learn from and be validated on; lower it, or take a larger corpus"
+        )
+
+
+def sizes(data: Data) -> dict[str, int]:
+    """Sentences in each split; empty where that is not known before the text is read."""
+    if data.corpus == "grammar":
+        return data.grammar.model_dump(exclude={"seed"})
+    return PTB_SENTENCES if data.corpus == "ptb" else {}

@@ -23,6 +23,7 @@ from ldebm import rows
 from ldebm.config import AnnealedSettings, SentenceSettings
 from ldebm.data.batches import collate
 from ldebm.data.corpus import Split
+from ldebm.data.tokenizer import words_of
 from ldebm.data.vocabulary import UNK, Vocabulary
 from ldebm.errors import UserError
 from ldebm.evaluation import nll
@@ -34,6 +35,7 @@ from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.outside import is_outside
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
+from ldebm.runtime.logged import RUN, fetched
 from ldebm.training.card import RECORD, VOCABULARY, describe
 
 Array = NDArray[Any]
@@ -48,10 +50,11 @@ DRAWN = 500  # sentences that are drawn or decoded at once
 class TrainedModel:
     """A trained row of the table.
 
-    Sentences are tokenised as the corpus was: a string of words between spaces, or an array of word
-    ids (n,), alone or in a sequence; what is asked of one is answered for one. What is given as
-    strings comes back as strings, arrays as arrays. A vector z has D entries: a Gaussian's or a
-    point's latents, the M·K entries of a code, or the code and then the Gaussian.
+    A sentence is a string, which is tokenised as the corpus was (words between spaces, unless it
+    had a tokenizer), or an array of word ids (n,); alone or in a sequence, and what is asked of one
+    is answered for one. What is given as strings comes back as strings, arrays as arrays. A
+    vector z has D entries: a Gaussian's or a point's latents, the M·K entries of a code, or the
+    code and then the Gaussian.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class TrainedModel:
     ) -> None:
         self.model, self.vocabulary, self.record = model.eval(), vocabulary, dict(record)
         self.max_tokens: int = record["sentence_model"]["max_tokens"]
+        self.words = words_of(record["data"]["corpus"])
         self.device = next(model.parameters()).device
 
     @classmethod
@@ -68,9 +72,15 @@ class TrainedModel:
         """The model in a folder that training or `save_pretrained` wrote.
 
         Args:
+            folder: or `runs:/ID`, a run that MLflow has.
             device: auto, cpu or cuda.
             row: FILE.py:CLASS, for a row of one's own: code is run only where it is named here.
         """
+        if str(folder).startswith(RUN):
+            with TemporaryDirectory() as work:
+                found = fetched(str(folder), work)
+                held = next((one.parent for one in sorted(found.rglob(RECORD))), found)
+                return cls.from_pretrained(held, device=device, row=row)
         folder = Path(folder)
         record = read_record(folder)
         vocabulary = Vocabulary.load(folder / VOCABULARY)
@@ -214,9 +224,9 @@ class TrainedModel:
         """
         texts = list(sentences or self.sample(1000, seed=seed))
         most = None if sentences else self.max_tokens - 2  # of its own: as much as it reads
-        read = [" ".join(text.split()[:most]) for text in texts]
-        probs = self._probs(self._split(read))
-        return describe_symbols(probs, texts, examples, most)
+        words = [self.words(text)[:most] for text in texts]
+        probs = self._probs(self._split([" ".join(one) for one in words]))
+        return describe_symbols(probs, texts, examples, words)
 
     def _need(self, has: bool, problem: str) -> None:
         if not has:
@@ -245,7 +255,7 @@ class TrainedModel:
         ids = []
         for sentence in _listed(sentences):
             if isinstance(sentence, str):
-                words = sentence.split()
+                words = self.words(sentence)
                 unknown.update(word for word in words if word not in known)
                 ids.append(self.vocabulary.encode(words))
             else:

@@ -145,7 +145,7 @@ class Lab:
     @cached_property
     def project(self) -> Project:
         """Its steps; their paths are relative to the folder."""
-        return Project.load(str(self.folder / "params.yaml"))
+        return Project.load(params=str(self.folder / "params.yaml"))
 
     def step(self, verb: str, key: str = "vae") -> Step:
         """A step by its verb; those on a model by its key too."""

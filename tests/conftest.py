@@ -109,7 +109,7 @@ TINY = {
     "run": {"device": "cpu"},
     "sentence_model": {"embedding": 6, "hidden": 6, "max_tokens": 6},
     "models": {"*": SMALL},
-    "judge": {"train_sentences": 4, "valid_sentences": 2},
+    "judge": {"train_sentences": 4, "valid_sentences": 2, "batch": 4, "valid_batch": 3},
     "evaluation": {
         "samples": 9,
         "sample_batch": 4,

@@ -84,12 +84,29 @@ def test_the_data_verbs_write_their_folders(
     assert "raw: done" in capsys.readouterr().out
 
 
+def test_a_text_too_small_for_the_judge_is_refused_before_training(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["data", "fetch"], ["data", "tokenize"]):
+        assert cli.main([*command, "--overlay", "own.yaml"]) == 0
+    assert cli.main(["train", "vae", "--overlay", "own.yaml"]) == 2
+    said = "judge.valid_sentences: 3000, and the corpus has 4 sentences for a judge"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["train", "no-such-model"], "'no-such-model' is no model of the parameters; there are: "),
         (["train", "vae"], "data/tokens is not there yet; run `ldebm data tokenize` first"),
         (["sample", "vae", "--seed", "3"], "run `ldebm data tokenize` first"),
+        (
+            ["judge", "vae", "--overlay", "own.yaml", "--rows=vae"],
+            "results/own/data/tokens is not there yet; "
+            "run `ldebm data tokenize --overlay own.yaml --rows vae` first",
+        ),
+        (["score", "--samples", "s"], "run `ldebm data tokenize` first"),
+        (["train", "ae", "--rows", "vae"], "'ae' is no model of the parameters; there are: vae"),
         (["table", "--params", "absent.yaml"], "absent.yaml: cannot be read"),
     ],
 )

@@ -227,3 +227,73 @@ def test_a_star_stands_for_every_entry_that_has_the_key() -> None:
 
 def test_null_is_a_value_for_an_overlay() -> None:
     assert params.merge({"a": {"b": 1}}, {"a": {"b": None}}) == {"a": {"b": None}}
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        ("rows: [ldebm, vae]\n", ["vae", "ldebm"]),
+        ("models: {'*': {latent_dim: 7}}\nrows: [ae]\n", ["ae"]),
+        ("models: {ae: null}\nrows: null\n", None),
+    ],
+)
+def test_rows_are_chosen_by_key(
+    tmp_path: Path, shipped_file: Path, content: str, kept: list[str] | None
+) -> None:
+    (tmp_path / "overlay.yaml").write_text(content)
+    every = list(params.load(shipped_file).models)
+    laid = params.load(shipped_file, tmp_path / "overlay.yaml")
+    assert list(laid.models) == (kept or [key for key in every if key != "ae"])
+    assert list(params.load(shipped_file, tmp_path / "overlay.yaml", ["svebm"]).models) == ["svebm"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (["vea"], "rows: 'vea' is no key of models, or did you mean vae?"),
+        (["vae", "LDEBM-no-GC"], "did you mean ldebm_no_gc?"),
+        (["x"], "rows: 'x' is no key of models; there are: rnn_lm, ae, vae, "),
+        ([], "rows: List should have at least 1 item"),
+    ],
+)
+def test_a_row_that_is_none_is_named_with_the_nearest(
+    shipped_file: Path, chosen: list[str], said: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        params.load(shipped_file, None, chosen)
+    assert said in str(caught.value)
+
+
+GRAMMAR = {"corpus": "grammar", "grammar": {"seed": 1, "train": 200, "valid": 40, "test": 9}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"evaluation": {"samples": 10}}, "evaluation.samples: 10, and the judge needs"),
+        ({"evaluation": {"likelihood_chunk": 300}}, "evaluation.likelihood_samples: 500 is no"),
+        ({"judge": {"train_sentences": 1}}, "judge.batch: 20, and 1 sampled sentences"),
+        ({"judge": {"valid_sentences": 1}, "sentence_model": {"max_tokens": 30}},
+         "judge.valid_batch: 10, and 1 sampled sentences (judge.valid_sentences) of at most 29"),
+        ({"sentence_model": {"hidden": 64}}, "sentence_model.embedding: 512, and hidden is 64"),
+        ({"data": GRAMMAR, "judge": {"valid_sentences": 240}}, "judge.valid_sentences: 240, and"),
+        ({"data": GRAMMAR}, "judge.valid_sentences: 3000, and the corpus has 240 sentences"),
+        ({"models": {"ldebm": {"levels": 1}}}, "models.ldebm.levels: "),
+        ({"models": {"vae": {"latent_dim": 1}}}, "models.vae.latent_dim: "),
+    ],
+)  # fmt: skip
+def test_what_would_fail_after_training_is_found_before(
+    shipped: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    assert f"params.yaml: {said}" in message(params.merge(shipped, change))
+
+
+def test_what_just_works_is_not_refused(shipped: dict[str, Any]) -> None:
+    for change in (
+        {"evaluation": {"samples": 43000}},
+        {"evaluation": {"likelihood_chunk": 600}},
+        {"judge": {"train_sentences": 2, "valid_sentences": 1, "valid_batch": 13}},
+        {"sentence_model": {"hidden": 64}, "rows": ["vae", "ae", "rnn_lm"]},
+        {"data": GRAMMAR, "judge": {"valid_sentences": 239}},
+    ):
+        params.validate(params.merge(shipped, change), "params.yaml")

@@ -277,3 +277,48 @@ def test_the_shell_says_what_the_object_says(
     ):
         assert main(wrong) == 2
         assert says in capsys.readouterr().err
+
+
+def test_sentences_are_tokenised_as_the_corpus_was(
+    small_rows: dict[str, RowConfig], tmp_path: Path
+) -> None:
+    folder = write(tmp_path, small_rows["LDEBM"])
+    record = json.loads((folder / "run.json").read_text())
+    record["data"]["corpus"] = {"train": "a.txt", "tokenizer": "treebank", "lowercase": True}
+    describe(folder, record, VOCABULARY)
+    model = ldebm.load(folder, device="cpu")
+    words = [VOCABULARY.encode(["a", "b", "<unk>", "c", "<unk>"])]  # a b , c .
+    with pytest.warns(UserWarning, match=r"not being in the vocabulary: ,, \.$"):
+        found = model.encode("A b, C.")
+    np.testing.assert_array_equal(found, model.encode(words)[0])
+    assert {word for one in model.symbols(["A.", "B, c."]) for word in one.words} == set("abc.,")
+    card = (folder / "README.md").read_text()
+    assert "in lower case, tokenised by the conventions of treebank" in card
+
+
+def test_a_run_of_mlflow_is_a_model_too(
+    folders: dict[str, Path],
+    models: dict[str, TrainedModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["generate", "runs:/1"]) == 2
+    assert "there is no mlflow.db" in capsys.readouterr().err
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("one", artifact_location=(tmp_path / "runs").as_uri())
+    run, other = (client.create_run(experiment).info.run_id for _ in range(2))
+    client.log_artifacts(run, str(folders["VAE"]), "model")
+    client.log_artifacts(run, str(folders["LDEBM"]), "else/where")
+    assert main(["generate", f"runs:/{run}", "-n", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == models["VAE"].sample(3)
+    assert ldebm.load(f"runs:/{run}/else", device="cpu").name == "LDEBM"
+    for wrong in ("runs:/none", f"runs:/{other}"):
+        assert main(["generate", wrong]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"ldebm: error: {wrong}/model: sqlite:///")
+        assert error.count("\n") == 1

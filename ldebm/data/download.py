@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ldebm.data import SPLITS
 from ldebm.data.files import read_text, staged
+from ldebm.data.tokenizer import Words
 from ldebm.errors import UserError
 
 SOURCE_VARIABLE = "LDEBM_DATA_SOURCE"
@@ -27,6 +28,7 @@ CHECKSUMS = {
     "ptb.test.txt": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
 }
 LONGEST = 10_000  # words of a line that can be meant as a sentence
+PTB_SENTENCES = {"train": 42068, "valid": 3370, "test": 3761}
 SPECIALS = frozenset({"<pad>", "<s>", "</s>"})  # of ldebm.data.vocabulary, which imports NumPy
 
 
@@ -87,11 +89,12 @@ def import_texts(
     valid: Path,
     test: Path,
     preprocessing: Callable[[str], str] | None = None,
+    words: Words = str.split,
 ) -> dict[str, TextCount]:
-    """Put a user's own files (UTF-8, one tokenised sentence a line) into `out` as {split}.txt.
+    """Put a user's own files (UTF-8, one sentence a line) into `out` as {split}.txt, tokenised.
 
-    `preprocessing` makes a sentence of each line. Blank lines, and what becomes one, are dropped; a
-    line says how many.
+    `preprocessing` makes a sentence of each line, `words` makes words of it. Blank lines, and what
+    becomes one, are dropped; a line says how many.
 
     Raises:
         UserError: a file is missing, empty, not UTF-8 or holds a word reserved for the models, or
@@ -100,7 +103,7 @@ def import_texts(
     with staged(out) as folder:
         paths = dict(zip(SPLITS, (train, valid, test), strict=True))
         counts = {
-            split: _import_text(path, folder / f"{split}.txt", preprocessing)
+            split: _import_text(path, folder / f"{split}.txt", preprocessing, words)
             for split, path in paths.items()
         }
     for split, one in counts.items():
@@ -110,38 +113,42 @@ def import_texts(
     return counts
 
 
-def _import_text(path: Path, target: Path, preprocessing: Callable[[str], str] | None) -> TextCount:
+def _import_text(
+    path: Path, target: Path, preprocessing: Callable[[str], str] | None, words: Words
+) -> TextCount:
     sentences = blank = 0
     with target.open("w", encoding="utf-8", newline="\n") as file:
         for number, line in read_text(path):
-            words = _preprocessed(line, preprocessing, f"{path}, line {number}")
-            if reserved := SPECIALS.intersection(words):
+            found = words(_preprocessed(line, preprocessing, f"{path}, line {number}"))
+            if reserved := SPECIALS.intersection(found):
                 raise UserError(
                     f"{path}, line {number}: {min(reserved)} is reserved for the models; remove or "
                     "rename it"
                 )
-            if len(words) > LONGEST:
+            if len(found) > LONGEST:
                 raise UserError(
-                    f"{path}, line {number}: has {len(words):,} words, more than {LONGEST:,}; one "
+                    f"{path}, line {number}: has {len(found):,} words, more than {LONGEST:,}; one "
                     "sentence a line is expected"
                 )
-            if words:
-                file.write(" ".join(words) + "\n")
-            sentences += bool(words)
-            blank += not words
+            if found:
+                file.write(" ".join(found) + "\n")
+            sentences += bool(found)
+            blank += not found
     if not sentences:
         raise UserError(f"{path} holds no sentence; one sentence a line is expected")
     return TextCount(sentences, blank)
 
 
-def _preprocessed(line: str, preprocessing: Callable[[str], str] | None, where: str) -> list[str]:
-    """The words of a line."""
+def _preprocessed(line: str, preprocessing: Callable[[str], str] | None, where: str) -> str:
+    """The sentence of a line."""
     if preprocessing is None:
-        return line.split()
+        return line
     try:
-        words = preprocessing(line).split()
-        "".join(words).encode()  # fails on what cannot be written
-        return words
+        sentence = preprocessing(line)
+        if not isinstance(sentence, str):
+            raise TypeError(f"gives {sentence!r}, no sentence")
+        sentence.encode()  # fails on what cannot be written
+        return sentence
     except (Exception, SystemExit) as error:
         problem = f"{type(error).__name__}: {error}"
         raise UserError(f"{where}: data.corpus.preprocessing fails: {problem}") from error

@@ -29,16 +29,19 @@ class Symbol:
 
 
 def describe_symbols(
-    probs: NDArray[Any], texts: Sequence[str], examples: int, most: int | None = None
+    probs: NDArray[Any],
+    texts: Sequence[str],
+    examples: int,
+    words: Sequence[list[str]] | None = None,
 ) -> list[Symbol]:
     """Every value of every variable, described by `texts` (N).
 
     Args:
         probs: (N, M, K).
         examples: sentences of each value.
-        most: words of a sentence that count; None: all.
+        words: of each text, those that count; None: what stands between spaces.
     """
-    words = [text.split()[:most] for text in texts]
+    words = [text.split() for text in texts] if words is None else words
     every = Counter(chain.from_iterable(words))
     return [
         _symbol(variable, value, probs[:, variable], texts, words, every, examples)

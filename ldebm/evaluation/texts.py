@@ -1,11 +1,15 @@
 """`ldebm score`: the table's metrics of anybody's sentences. Knows nothing of models."""
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ldebm.context import Context
-from ldebm.data.files import read_lines
+from ldebm.data.files import read_text
+from ldebm.data.tokenizer import words_of
+from ldebm.data.vocabulary import Vocabulary
 from ldebm.errors import UserError
 from ldebm.evaluation.judging import judgement
 from ldebm.metrics.corpus_bleu import corpus_bleu
@@ -13,7 +17,9 @@ from ldebm.metrics.word_kl import word_kl
 
 
 def score(context: Context, samples: Path, references: Path | None) -> Iterator[dict[str, Any]]:
-    """Scores of a file of tokenised sentences, each with the signature of how it was computed.
+    """Scores of a file of sentences, each with the signature of how it was computed.
+
+    They are tokenised as the corpus was; a warning tells of words that it does not have.
 
     BLEU, line by line, where there are references; word KL, and reverse perplexity by the judge of
     the context's parameters, on its corpus.
@@ -21,9 +27,10 @@ def score(context: Context, samples: Path, references: Path | None) -> Iterator[
     Raises:
         UserError: the judge needs more sentences; what needs fewer is given before.
     """
-    lines, corpus, judge = _lines(samples), context.corpus, context.params.judge
+    lines, corpus, judge = _lines(context, samples), context.corpus, context.params.judge
+    _warn_of_unknown(lines, corpus.vocabulary)
     if references is not None:
-        bleu = corpus_bleu(lines, _lines(references))
+        bleu = corpus_bleu(lines, _lines(context, references))
         yield {"metric": "bleu", "score": bleu.score, "signature": bleu.signature}
     wkl = word_kl(lines[: judge.train_sentences], corpus.texts(corpus.train))
     yield {"metric": "wkl", "score": wkl.score, "signature": wkl.signature}
@@ -32,9 +39,23 @@ def score(context: Context, samples: Path, references: Path | None) -> Iterator[
             f"{samples}: rPPL needs {needed} sentences, judge.train_sentences + "
             f"judge.valid_sentences, and it has {len(lines)}; give more or set those lower"
         )
-    rppl = judgement(context, samples)
+    tokenised = context.out / "samples.txt"
+    tokenised.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    rppl = judgement(context, tokenised)
     yield {"metric": "rppl", "score": rppl.perplexity, "signature": rppl.signature}
 
 
-def _lines(path: Path) -> list[str]:
-    return [" ".join(words) for _, words in read_lines(path)]
+def _lines(context: Context, path: Path) -> list[str]:
+    words = words_of(context.params.data.model_dump()["corpus"])
+    return [" ".join(words(text)) for _, text in read_text(path)]
+
+
+def _warn_of_unknown(lines: list[str], vocabulary: Vocabulary) -> None:
+    counts = Counter(word for line in lines for word in line.split())
+    unknown = [word for word, _ in counts.most_common() if word not in vocabulary.ids]
+    if unknown:
+        share = sum(counts[word] for word in unknown) / counts.total()
+        warnings.warn(
+            f"{share:.1%} of the words are not in the corpus: {', '.join(unknown[:10])}",
+            stacklevel=3,
+        )

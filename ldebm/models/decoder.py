@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from ldebm.data.batches import moved
 from ldebm.data.vocabulary import BOS, EOS, PAD
+from ldebm.errors import UserError
 from ldebm.models.cross_entropy import linear_cross_entropy
 from ldebm.models.initial import uniform_
 
@@ -36,8 +37,9 @@ class Decoder(nn.Module):
         super().__init__()
         vocabulary, width = embedding.weight.shape
         if tied and width != hidden:
-            raise ValueError(
-                f"a tied output layer needs equal widths: embedding {width}, hidden {hidden}"
+            raise UserError(
+                f"sentence_model: embedding {width}, hidden {hidden}: the output layer is the "
+                "embedding, so both have one width; set them equal"
             )
         self.embedding = embedding
         self.gru = nn.GRU(width + step_dim, hidden, batch_first=True)

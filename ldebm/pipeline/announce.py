@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from ldebm.config import EpochTraining, Params
+from ldebm.data.download import PTB_SENTENCES
+from ldebm.params import sizes
 from ldebm.pipeline.steps import Step
 from ldebm.runtime import device as devices
 
-PTB_SENTENCES = {"train": 42068, "valid": 3370, "test": 3761}
 WORD_TYPES = {"ptb": 10_000, "grammar": 220}
 TOKENS = 22  # of a sentence
 LATENT = 40
@@ -161,9 +162,8 @@ def _word_types(params: Params) -> int:
 
 
 def _sentences(params: Params, split: str) -> int:
-    if params.data.corpus == "grammar":
-        return int(getattr(params.data.grammar, split))
-    return PTB_SENTENCES[split]
+    """How many sentences a split has; a user's own text is taken to be as long as the treebank."""
+    return sizes(params.data).get(split, PTB_SENTENCES[split])
 
 
 def _span(hours: float) -> str:

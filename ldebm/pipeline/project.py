@@ -4,10 +4,11 @@ Nothing here imports what a step needs for its work before the work begins.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ldebm import params as parameters
 from ldebm.config import Evaluation, Params, RowConfig, TextFiles
 from ldebm.data import SPLITS, download
 from ldebm.data.files import REAL, Failure, run_folder
+from ldebm.data.tokenizer import words_of
 from ldebm.errors import UserError
 from ldebm.outside import is_outside, load_object
 from ldebm.pipeline import plans, sources
@@ -31,29 +33,50 @@ KINDS = {
     "evaluate": "evaluations",
     "likelihood": "likelihoods",
 }  # the folder of each verb on a model
+OPTIONS = ("params", "overlay", "rows", "root", "results")  # of the command line
 READ = {"model": "model.safetensors", "samples": "samples.txt"}  # what a verb reads of another's
 Slice = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Project:
-    """Parameters, and where outputs go: `root` for data and models, `results` for the table."""
+    """Parameters, and where outputs go: `root` for data and models, `results` for the table.
+
+    `options` are those of the command line that it was loaded by.
+    """
 
     params: Params
     root: Path = Path(".")
     results: Path = Path("results")
+    options: tuple[str, ...] = ()
 
     @classmethod
-    def load(
-        cls,
-        params: str = "params.yaml",
-        overlay: str | None = None,
-        root: str = ".",
-        results: str = "results",
-    ) -> "Project":
-        """Read and validate parameters. Raises UserError for anything wrong with them."""
-        loaded = parameters.load(Path(params), Path(overlay) if overlay else None)
-        return cls(loaded, Path(root), Path(results))
+    def load(cls, **options: str | None) -> "Project":
+        """Read and validate parameters.
+
+        Args:
+            options: OPTIONS of the command line; None is one that is not given. Of `rows` the keys
+                have commas between. An overlay, being a trial, has a folder of its own,
+                results/<its name>, for all that is not placed elsewhere.
+
+        Raises:
+            UserError: for anything wrong with the parameters.
+        """
+        asked = {name: options.get(name) for name in OPTIONS}
+        given = {name: value for name, value in asked.items() if value is not None}
+        overlay, chosen = given.get("overlay"), given.get("rows")
+        own = f"results/{Path(overlay).stem}" if overlay else None
+        loaded = parameters.load(
+            Path(given.get("params", "params.yaml")),
+            Path(overlay) if overlay else None,
+            chosen.split(",") if chosen else None,
+        )
+        return cls(
+            loaded,
+            Path(given.get("root", own or ".")),
+            Path(given.get("results", own or "results")),
+            tuple(word for name, value in given.items() for word in (f"--{name}", value)),
+        )
 
     def steps(self) -> Iterator[Step]:
         """Every step, producers first."""
@@ -69,6 +92,11 @@ class Project:
 
     def plan(self) -> list[Step]:
         """Write the plan file of every step, and what DVC is to watch; return the stale steps."""
+        if self.params.rows and "DVC_STAGE" in os.environ:
+            raise UserError(
+                "rows: DVC has stages for every block under models in params.yaml; take blocks out "
+                "there, or choose rows with Snakemake, --config rows=KEY,KEY"
+            )
         stale = plans.write_plans(list(self.steps()))
         if self.root == Path(".") and Path("dvc.yaml").is_file():
             _tell_dvc(Path("dvc.yaml"), sorted({one.as_posix() for one in self._outside()}))
@@ -86,7 +114,7 @@ class Project:
         inputs: dict[str, Input] = {}
         entries: list[str] = []  # a download is known by its checksum
         if isinstance(corpus, TextFiles):
-            slice_ = {"corpus": "text", "preprocessing": corpus.preprocessing}
+            slice_ = {"corpus": "text", **corpus.model_dump(exclude=set(SPLITS))}
             inputs = {split: Input(Path(getattr(corpus, split))) for split in SPLITS}
             entries, work = ["ldebm.data.download"], self._import_texts
             entries += [_file(corpus.preprocessing)] if corpus.preprocessing else []
@@ -96,7 +124,7 @@ class Project:
         else:
             slice_ |= {"sha256": download.CHECKSUMS}
             work = self._fetch
-        return Step("raw", slice_, inputs, out, tuple(entries), self._home, work)
+        return self._step("raw", slice_, inputs, out, tuple(entries), work=work)
 
     def tokens(self) -> Step:
         """The encoded splits and the vocabulary."""
@@ -108,8 +136,8 @@ class Project:
             tokenize(raw.output, out, limit)
 
         inputs = {"raw": Input(raw.output, tuple(f"{split}.txt" for split in SPLITS), raw)}
-        out, entries = self.root / "data/tokens", ("ldebm.data.corpus",)
-        return Step("tokens", {"vocabulary_limit": limit}, inputs, out, entries, self._home, work)
+        out, slice_ = self.root / "data/tokens", {"vocabulary_limit": limit}
+        return self._step("tokens", slice_, inputs, out, ("ldebm.data.corpus",), work=work)
 
     def train(self, key: str, seed: int) -> Step:
         """A trained model."""
@@ -160,11 +188,10 @@ class Project:
                     tracker.log_artifact(file, file.relative_to(out).parent.as_posix())
 
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
-        slice_ = self.params.model_dump(
-            mode="json", exclude={"run": True, "data": {"source": True}}
-        )
+        left_out: Any = {"rows": True, "run": True, "data": {"source": True}}
+        slice_ = self.params.model_dump(mode="json", exclude=left_out)
         entries = ("ldebm.report.write", *map(_file, self.params.metrics))
-        return Step("table", slice_, inputs, self.results, entries, self._home, work)
+        return self._step("table", slice_, inputs, self.results, entries, work=work)
 
     def _before_the_table(self) -> Iterator[Step]:
         yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
@@ -190,6 +217,8 @@ class Project:
                 tracker.log_params(slice_)
                 opened = (tokens.output, tracker, checkpoints, out)
                 context = Context.open(self.params, key, seed, *opened)
+                splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
+                parameters.check_sizes(self.params, splits)
                 getattr(import_module(f"ldebm.{module}"), function)(context, *paths)
 
         entries = [f"ldebm.{module}"]
@@ -197,25 +226,18 @@ class Project:
             entries.append(self._row_source(key))
         if verb == "evaluate":
             entries += map(_file, self.params.metrics)
-        step = Step(
-            verb,
-            slice_,
-            {"tokens": Input(tokens.output, None, tokens), **inputs},
-            self.folder(KINDS[verb], key, seed),
-            tuple(entries),
-            self._home,
-            work,
-            key,
-            seed,
-        )
+        inputs = {"tokens": Input(tokens.output, None, tokens), **inputs}
+        out, of_model = self.folder(KINDS[verb], key, seed), {"key": key, "seed": seed}
+        step = self._step(verb, slice_, inputs, out, tuple(entries), work=work, **of_model)
         return step
+
+    @property
+    def _step(self) -> "partial[Step]":
+        """A step of this project."""
+        return partial(Step, home=self.root / "work", options=self.options)
 
     def _maker(self, name: str, key: str, seed: int) -> Step:
         return self.train(key, seed) if name == "model" else self.sample(key, seed)
-
-    @property
-    def _home(self) -> Path:
-        return self.root / "work"
 
     def _block(self, key: str) -> RowConfig:
         if key not in self.params.models:
@@ -263,7 +285,8 @@ class Project:
         assert isinstance(corpus, TextFiles)
         preprocessing = load_object(corpus.preprocessing) if corpus.preprocessing else None
         train, valid, test = (Path(getattr(corpus, split)) for split in SPLITS)
-        download.import_texts(out, train, valid, test, preprocessing)
+        words = words_of(corpus.model_dump())
+        download.import_texts(out, train, valid, test, preprocessing, words)
 
     def _write_grammar(self, checkpoints: Path, out: Path) -> None:
         from ldebm.data.grammar import write_corpus

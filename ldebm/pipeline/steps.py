@@ -9,10 +9,11 @@ is one. Outputs appear in place whole, the manifest last. docs/architecture.md t
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -109,6 +110,7 @@ class Step:
     work: Callable[[Path, Path], None] = field(compare=False)
     key: str = ""
     seed: int | None = None
+    options: Sequence[str] = field(default=(), compare=False)  # that name its project in a shell
 
     @property
     def name(self) -> str:
@@ -122,9 +124,10 @@ class Step:
 
     @property
     def command(self) -> str:
-        """What runs the step by hand."""
-        verb = COMMANDS.get(self.verb, self.verb)
-        return f"ldebm {verb}" + ("" if self.seed is None else f" {self.key} --seed {self.seed}")
+        """What runs the step by hand, whole."""
+        words = ["ldebm", *COMMANDS.get(self.verb, self.verb).split()]
+        words += [] if self.seed is None else [self.key, "--seed", str(self.seed)]
+        return shlex.join([*words, *self.options])
 
     @property
     def folder(self) -> Path:

@@ -22,7 +22,9 @@ from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
 
-SCORED = {"judgements": "judge", "evaluations": "evaluate", "likelihoods": "likelihood"}
+SCORED = ("judgements", "evaluations", "likelihoods")  # folders that hold a scores.json
+# A step has looked at its inputs before, and names the command; this is for who calls by hand.
+AGAIN = "run the step that makes it"
 TEST_SET = "TEST SET"
 Scores = dict[str, float]
 
@@ -127,7 +129,7 @@ def read_results(params: Params, root: Path, runs: Path | None = None) -> Result
     The corpus is below `root`, what the models left below `runs` (default: there too).
 
     Raises:
-        UserError: a file is missing; names it, and the command that makes it.
+        UserError: a file is missing; names it.
     """
     corpus, runs = Corpus.open(root / "data" / "tokens"), runs or root
     models = tuple(_read_model(params, runs, key, label) for key, label in _labels(params).items())
@@ -174,31 +176,29 @@ def _read_run(root: Path, model: str, seed: int, failures: list[Failure]) -> See
     failures += failed.values()
     if "models" in failed:
         return None
-    record = _read_json(folders["models"] / "run.json", "train", model, seed)
-    history = _read_history(folders["models"] / "history.csv", model, seed)
+    record = _read_json(folders["models"] / "run.json")
+    history = _read_history(folders["models"] / "history.csv")
     scores: Scores = {}
-    for kind, verb in SCORED.items():
+    for kind in SCORED:
         if kind not in failed:
-            scores |= _finite(_read_json(folders[kind] / "scores.json", verb, model, seed))
+            scores |= _finite(_read_json(folders[kind] / "scores.json"))
     latents = _read_latents(folders["evaluations"] / "latents.npz")
     latents |= _read_latents(folders["likelihoods"] / "vectors.npz")
     return SeedRun(seed, scores, record, history, latents)
 
 
-def _read_json(path: Path, verb: str, model: str, seed: int) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_read_text(path, verb, model, seed))
+        values = json.loads(_read_text(path))
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(
-            f"{path} is damaged: no JSON mapping; run `ldebm {verb}` for {model}, seed {seed} again"
-        )
+        raise UserError(f"{path} is damaged: no JSON mapping; {AGAIN} again")
     return values
 
 
-def _read_history(path: Path, model: str, seed: int) -> dict[str, NDArray[np.float64]]:
-    rows = list(csv.reader(_read_text(path, "train", model, seed).splitlines()))
+def _read_history(path: Path) -> dict[str, NDArray[np.float64]]:
+    rows = list(csv.reader(_read_text(path).splitlines()))
     names, cells = (rows[0], rows[1:]) if rows else ([], [])
     try:
         if "step" not in names:
@@ -208,8 +208,7 @@ def _read_history(path: Path, model: str, seed: int) -> dict[str, NDArray[np.flo
         )
         return dict(zip(names, values.reshape(len(cells), len(names)).T, strict=True))
     except ValueError:
-        again = f"run `ldebm train` for {model}, seed {seed} again"
-        raise UserError(f"{path} is damaged: no table of numbers; {again}") from None
+        raise UserError(f"{path} is damaged: no table of numbers; {AGAIN} again") from None
 
 
 def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
@@ -220,13 +219,11 @@ def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
         return dict(arrays)
 
 
-def _read_text(path: Path, verb: str, model: str, seed: int) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing; `ldebm {verb}` for {model}, seed {seed} makes it"
-        ) from None
+        raise UserError(f"{path} is missing; {AGAIN}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
@@ -248,7 +245,7 @@ def _limits(params: Params, root: Path, runs: Path, corpus: Corpus) -> Scores:
     """What a judge of real text says, and the source of the corpus, where it is known."""
     judged, rppl = run_folder(runs, "judgements", REAL, 1), None
     if Failure.read(judged) is None:
-        rppl = _finite(_read_json(judged / "scores.json", "judge", REAL, 1)).get("rppl")
+        rppl = _finite(_read_json(judged / "scores.json")).get("rppl")
     values = {"rppl_real_text": rppl, "nll": _source_nll(params, root, corpus.test)}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -267,11 +264,10 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
         with path.open(encoding="utf-8", newline="") as file:
             log_probs = [float(row["log_prob"]) for row in csv.DictReader(file)]
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; `ldebm data` makes it") from None
+        raise UserError(f"{path} is missing; {AGAIN}") from None
     except (KeyError, ValueError):
-        raise UserError(
-            f"{path} is damaged: no column log_prob of numbers; run `ldebm data` again"
-        ) from None
+        problem = "no column log_prob of numbers"
+        raise UserError(f"{path} is damaged: {problem}; {AGAIN} again") from None
     settings = params.evaluation
     chosen = subset(len(log_probs), settings.annealed.sentences, settings.seed)
     return -float(np.mean(np.array(log_probs)[chosen]))

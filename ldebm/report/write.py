@@ -25,7 +25,7 @@ def write_results(
     The corpus is below `root`, what the models left below `runs` (default: there too).
 
     Raises:
-        UserError: a file of a run is missing; names the first, and the command that makes it.
+        UserError: a file of a run is missing; names the first.
     """
     found = read_results(params, root, runs)
     with staged(results) as folder:

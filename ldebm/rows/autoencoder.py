@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from ldebm.config import RowConfig
+from ldebm.config import RowConfig, Several
 from ldebm.rows.weights import LogisticWeight
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class AeRow(RowConfig):
     names = ("AE",)
     source = "Shi et al. 2020"
 
-    latent_dim: PositiveInt  # 40 [DEM-VAE]
+    latent_dim: Several  # 40 [DEM-VAE]
 
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """A point for every sentence, and no prior in the objective."""
@@ -40,7 +40,7 @@ class VaeRow(RowConfig, LogisticWeight):
     names = ("VAE",)
     source = "Bowman et al. 2016"
 
-    latent_dim: PositiveInt  # 40 [DEM-VAE]
+    latent_dim: Several  # 40 [DEM-VAE]
     posterior_samples: PositiveInt  # 20 [DEM-VAE]
 
     def build(self, size: "SentenceSize") -> "SentenceModel":

@@ -19,6 +19,7 @@ class CodeRow(RowConfig):
     """What the three share."""
 
     source = "Zhao et al. 2018"
+    tied = True
 
     variables: PositiveInt  # 20 [DEM-VAE]
     values: PositiveInt  # 5 [DEM-VAE]
@@ -32,7 +33,7 @@ class CodeRow(RowConfig):
         from ldebm.models.sentence import SentenceModel
 
         return SentenceModel(
-            *one_embedding(size, self.variables * self.values, tied=True),
+            *one_embedding(size, self.variables * self.values, tied=self.tied),
             posterior=CategoricalHead(2 * size.hidden, self.variables, self.values),
             prior=prior,
             regularisers=regularisers,

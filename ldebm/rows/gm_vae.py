@@ -21,6 +21,7 @@ class GmVaeRow(RowConfig, LogisticWeight):
 
     names = ("GM-VAE", "GM-VAE + I", "DGM-VAE", "DGM-VAE + I")
     source = "Shi et al. 2020"
+    tied = True
 
     groups: PositiveInt  # 20 [DEM-VAE]
     components: PositiveInt  # of a group; 5 [DEM-VAE]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveFloat, PositiveInt
 
-from ldebm.config import NonNegative, RowConfig
+from ldebm.config import NonNegative, RowConfig, Several
 
 if TYPE_CHECKING:
     from ldebm.models.networks import SentenceSize
@@ -19,13 +19,14 @@ class LdebmRow(RowConfig):
 
     names = ("LDEBM w/o GC", "LDEBM")
     source = "Yu et al. 2022"
+    tied = True
     optimised = ("sentence", "energy")
 
-    latent_dim: PositiveInt  # 40 [LDEBM]
+    latent_dim: Several  # 40 [LDEBM]
     symbols: PositiveInt  # 20 [LDEBM]
     energy_hidden: PositiveInt  # 200 [LDEBM]
     energy_blocks: PositiveInt  # 12 [LDEBM]
-    levels: PositiveInt  # T: 6 [LDEBM]
+    levels: Several  # T: 6 [LDEBM]
     langevin_steps: PositiveInt  # of a level; 50 [LDEBM]
     sampling_steps: PositiveInt | None = None  # of a level in sampling; None: langevin_steps
     langevin_step_size: PositiveFloat  # 2e-3 in b_t² [LDEBM]

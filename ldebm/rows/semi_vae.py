@@ -20,6 +20,7 @@ class SemiVaeRow(RowConfig, LogisticWeight):
 
     names = ("SEMI-VAE", "SEMI-VAE + I")
     source = "Shi et al. 2020"
+    tied = True
 
     latent_dim: PositiveInt  # 40 [DEM-VAE]
     variables: PositiveInt  # 20 [DEM-VAE]
@@ -38,7 +39,7 @@ class SemiVaeRow(RowConfig, LogisticWeight):
         weight, free = self.weight(), self.information_weight
         width, code = 2 * size.hidden, self.variables * self.values
         return SentenceModel(
-            *one_embedding(size, code + self.latent_dim, tied=True, step_dim=self.latent_dim),
+            *one_embedding(size, code + self.latent_dim, tied=self.tied, step_dim=self.latent_dim),
             posterior=JointHead(
                 CategoricalHead(width, self.variables, self.values),
                 GaussianHead(width, self.latent_dim),

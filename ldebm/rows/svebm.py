@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveFloat, PositiveInt
 
-from ldebm.config import NonNegative, RowConfig
+from ldebm.config import NonNegative, RowConfig, Several
 
 if TYPE_CHECKING:
     from ldebm.models.networks import SentenceSize
@@ -16,9 +16,10 @@ class SvebmRow(RowConfig):
 
     names = ("SVEBM", "SVEBM-IB")
     source = "Pang & Wu 2021"
+    tied = True
     optimised = ("sentence", "energy")
 
-    latent_dim: PositiveInt  # 40 [SVEBM]
+    latent_dim: Several  # 40 [SVEBM]
     symbols: PositiveInt  # 20 [SVEBM]
     energy_hidden: PositiveInt  # 200 [SVEBM]
     langevin_steps: PositiveInt  # 40 [SVEBM]

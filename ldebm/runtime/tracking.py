@@ -30,6 +30,12 @@ from ldebm.runtime.provenance import git_commit
 PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
 HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
 LONGEST = 120.0  # seconds that the end of a step may take, however much there is to send
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}  # MLflow's settings here, unless the environment has others
 LATER = "nothing is lost: the next step sends it, or `ldebm sync`"
 
 
@@ -321,11 +327,5 @@ def _store_fails(reason: str) -> str:
 def _environment() -> dict[str, str]:
     """For the sending process: usage statistics off, requests that end, this package importable."""
     package = str(Path(__file__).parents[2])
-    defaults = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    }
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    return {**defaults, **os.environ, "PYTHONPATH": path}
+    return {**QUIET, **os.environ, "PYTHONPATH": path}

@@ -23,7 +23,7 @@ A sentence model, {row} ({source}): posterior {posterior}; prior {prior}; regula
 at most {max_tokens} tokens a sentence. {steps:,} steps ({epochs:.3g} epochs) of {batch} sentences
 in {seconds:.0f} s on {device}; the weights are those of step {kept_step:,}.
 
-It knows words of that text only, tokenised in the same way.
+It knows words of that text only. Sentences are taken {taken}.
 
 ## Use
 
@@ -65,5 +65,15 @@ def card(record: Mapping[str, Any]) -> str:
         total=sum(record["weights"].values()),
         max_tokens=record["sentence_model"]["max_tokens"],
         batch=record["parameters"]["training"]["batch"],
+        taken=_taken(data["corpus"]),
         arguments=f'"{place}"' + (f', row="{row}"' if is_outside(row) else ""),
     )
+
+
+def _taken(corpus: str | Mapping[str, Any]) -> str:
+    """How words are made of a sentence, as `ldebm.data.tokenizer` does it."""
+    asked = {} if isinstance(corpus, str) else corpus
+    case = "in lower case, " if asked.get("lowercase") else ""
+    if asked.get("tokenizer"):
+        return f"as people write them: {case}tokenised by the conventions of {asked['tokenizer']}"
+    return f"{case}tokenised already, their words between spaces"

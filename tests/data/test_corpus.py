@@ -158,7 +158,7 @@ def test_a_failure_leaves_the_old_outputs_alone(
     tokens: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path.name: path.read_bytes() for path in tokens.iterdir()}
-    raw = write(tokens.parent / "raw", train="entirely different\n")
+    raw = write(tokens.parent / "raw", train="the cat sat elsewhere\n")
 
     def break_off(*arguments: object) -> None:
         raise RuntimeError

@@ -11,7 +11,7 @@ from ldebm import params
 from ldebm.pipeline import steps
 from ldebm.pipeline.project import Project
 
-ROOT = Path(__file__).parents[2]
+PAGE = (Path(__file__).parents[2] / "docs/your-own-text.md").read_text(encoding="utf-8")
 LINES = ["5\tGood food, good PEOPLE!\n", "1\tI don't know.\n", "3\t\n"]
 SENTENCES = "good food , good people !\ni don ' t know .\n"
 
@@ -19,17 +19,33 @@ SENTENCES = "good food , good people !\ni don ' t know .\n"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The page's parameters laid over the shipped ones, beside its function and a small text."""
-    page = (ROOT / "docs/your-own-text.md").read_text(encoding="utf-8")
-    code, block = (
-        re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1] for kind in ("python", "yaml")
-    )
-    (tmp_path / "my_text.py").write_text(code)
-    (tmp_path / "text").mkdir()
-    for split in ("train", "valid", "test"):
-        (tmp_path / f"text/{split}.tsv").write_text("".join(LINES))
     monkeypatch.chdir(tmp_path)
-    shipped = shipped_parameters()
-    return Project(params.validate(params.merge(shipped, yaml.safe_load(block)), "params.yaml"))
+    (code,), (_, block) = blocks("python"), blocks("yaml")
+    Path("my_text.py").write_text(code)
+    return written(block, "tsv", "".join(LINES))
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def written(block: str, suffix: str, text: str) -> Project:
+    """A block laid over the shipped parameters, and its text in all three files."""
+    Path("text").mkdir()
+    for split in ("train", "valid", "test"):
+        Path(f"text/{split}.{suffix}").write_text(text)
+    laid = params.merge(shipped_parameters(), yaml.safe_load(block))
+    return Project(params.validate(laid, "params.yaml"))
+
+
+def test_lines_as_people_write_them_become_the_words_that_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line, words = re.search(r"`([^`]*)` becomes\s+`([^`]*)`", PAGE).groups()
+    project = written(blocks("yaml")[0], "txt", f"{line}\n\n")
+    steps.run(project.raw())
+    assert Path("data/raw/test.txt").read_text() == f"{words}\n"
 
 
 def test_lines_become_the_functions_sentences(project: Project) -> None:

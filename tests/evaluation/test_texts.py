@@ -10,13 +10,14 @@ from shipped import write_shipped_parameters
 
 from ldebm import params
 from ldebm.cli import main
-from ldebm.data.corpus import Corpus, tokenize
+from ldebm.data.corpus import Corpus
 from ldebm.metrics.corpus_bleu import corpus_bleu
 from ldebm.metrics.reverse_perplexity import reverse_perplexity
 from ldebm.metrics.word_kl import word_kl
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = """
+data: {corpus: {train: train.txt, valid: valid.txt, test: test.txt, lowercase: true}}
 run: {device: cpu}
 judge: {train_sentences: 40, valid_sentences: 20, embedding: 6, hidden: 6, layers: 1, batch: 4,
         epochs: 2}
@@ -39,15 +40,18 @@ def test_anybodys_sentences_are_scored_like_a_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    train = write(Path("raw/train.txt"), sentences(1, 50))
+    train = write(Path("train.txt"), sentences(1, 50))
     for split in ("valid", "test"):
-        write(Path(f"raw/{split}.txt"), sentences(2, 20))
-    tokenize(Path("raw"), Path("data/tokens"), None)
-    Path("overlay.yaml").write_text(OVERLAY)
-    samples = write(Path("s.txt"), sentences(3, 70))
+        write(Path(f"{split}.txt"), sentences(2, 20))
+    Path("own.yaml").write_text(OVERLAY)
+    samples = sentences(3, 70)
+    write(Path("s.txt"), [line.upper() for line in samples])  # taken in lower case, as the corpus
     references = write(Path("r.txt"), [line[:-1] + "a" for line in samples])
     write_shipped_parameters(tmp_path)
-    files = ["--overlay", "overlay.yaml"]
+    files = ["--overlay", "own.yaml"]
+    for verb in ("fetch", "tokenize"):
+        assert main(["data", verb, *files]) == 0
+    capsys.readouterr()
 
     command = ["score", "--samples", "s.txt", "--references", "r.txt", "--json", *files]
     assert main(command) == 0
@@ -56,8 +60,8 @@ def test_anybodys_sentences_are_scored_like_a_models(
     }
 
     judge, corpus = (
-        params.load(Path("params.yaml"), Path("overlay.yaml")).judge,
-        Corpus.open(Path("data/tokens")),
+        params.load(Path("params.yaml"), Path("own.yaml")).judge,
+        Corpus.open(Path("results/own/data/tokens")),
     )
     ids = [corpus.vocabulary.encode(line.split()) for line in samples]
     cpu, size = torch.device("cpu"), len(corpus.vocabulary)
@@ -68,8 +72,10 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert found["wkl"] == {"score": wkl.score, "signature": wkl.signature}
     assert found["bleu"] == {"score": bleu.score, "signature": bleu.signature}
 
-    write(Path("s.txt"), samples[:5])
+    write(Path("s.txt"), ["zz a b zz", *samples[:4]])
     assert main(["score", "--samples", "s.txt", *files]) == 2
     out, error = capsys.readouterr()
     assert out.startswith("wkl\t")
     assert "needs 60 sentences" in error
+    share = 2 / len(" ".join(["zz a b zz", *samples[:4]]).split())
+    assert error.startswith(f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz\n")

@@ -35,6 +35,7 @@ def params() -> Params:
     raw["data"] |= {"corpus": "grammar", "grammar": GRAMMAR}
     raw["sentence_model"] |= WIDE
     raw["models"]["ldebm"]["training"] |= {"batch": 100, "epochs": 3}
+    raw["judge"] |= {"valid_sentences": 500}
     raw["evaluation"] |= {"samples": 50000}
     return parameters.validate(raw, "test")
 

@@ -58,6 +58,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         raw["data"] |= {"corpus": "grammar"}
         raw["data"]["grammar"] |= {"train": 30, "valid": 5, "test": 5}
         raw["models"] = {key: raw["models"][key] for key in ("vae", "ae", "dae")}
+        raw["judge"] |= {"valid_sentences": 20}
         raw["evaluation"] |= evaluation
         made = Project(parameters.validate(raw, "test"), tmp_path / machine)
         for step in (made.raw(), made.tokens()):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from shipped import shipped_parameters
+from shipped import shipped_parameters, write_shipped_parameters
 
 from ldebm import params
 from ldebm.errors import UserError
@@ -79,6 +79,8 @@ def other(path: str, value: Any) -> Any:
         return 7
     if value in OTHERS:
         return OTHERS[value]
+    if path.startswith("evaluation.likelihood_"):  # samples are whole chunks
+        return value // 2 if path.endswith("chunk") else 2 * value
     return value / 2 if isinstance(value, float) else value + 4  # temperatures are fours
 
 
@@ -101,7 +103,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-PATHS = [path for path, _ in leaves(one_model()) if path != "seeds"]
+PATHS = [path for path, _ in leaves(one_model()) if path not in ("seeds", "rows")]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -216,6 +218,51 @@ def test_dvc_has_the_stages_that_the_list_has() -> None:
     }
     assert found.pop("plan") == {"ldebm", "params.yaml"}
     assert found == watched
+
+
+@pytest.mark.parametrize(
+    ("given", "root", "results"),
+    [
+        ({}, ".", "results"),
+        ({"overlay": "trials/short.yaml"}, "results/short", "results/short"),
+        ({"overlay": "trials/short.yaml", "root": "."}, ".", "results/short"),
+        ({"overlay": "trials/short.yaml", "results": "out"}, "results/short", "out"),
+        ({"rows": "vae,ae"}, ".", "results"),
+    ],
+)
+def test_a_trial_has_a_folder_of_its_own(
+    folder: Path, given: dict[str, str], root: str, results: str
+) -> None:
+    write_shipped_parameters(folder)
+    (folder / "trials").mkdir()
+    (folder / "trials/short.yaml").write_text("seeds: [1]\n")
+    project = Project.load(**given)
+    assert (project.root, project.results) == (Path(root), Path(results))
+    assert project.train("vae", 1).output == Path(root, "models/vae/seed1")
+    assert project.train("vae", 1).plan == Path(root, "work/plan/train/vae/seed1")
+    assert project.table().output == Path(results)
+
+
+def test_a_command_has_the_options_that_the_project_was_loaded_by(folder: Path) -> None:
+    """And they are all that a shell needs to come to the same step."""
+    write_shipped_parameters(folder)
+    (folder / "a trial.yaml").write_text("seeds: [4]\n")
+    project = Project.load(overlay="a trial.yaml", rows="vae,ae", root="x", params=None)
+    verbs = ["data fetch", "data tokenize", "table", *(f"{verb} vae --seed 4" for verb in EVERY)]
+    assert {one.command for one in project.steps() if one.key in ("", "vae")} == {
+        f"ldebm {verb} --overlay 'a trial.yaml' --rows vae,ae --root x" for verb in verbs
+    }
+    assert Project.load().train("vae", 2).command == "ldebm train vae --seed 2"
+
+
+def test_dvc_which_makes_every_block_is_not_given_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shipped_parameters(folder)
+    monkeypatch.setenv("DVC_STAGE", "plan")
+    Project.load().plan()
+    with pytest.raises(UserError, match="take blocks out there"):
+        Project.load(rows="vae").plan()
 
 
 def test_a_model_that_is_none_is_refused() -> None:

@@ -208,7 +208,7 @@ def test_markdown_does_not_speak_of_changes_where_there_are_none(
 def test_nothing_is_written_when_a_run_is_missing(runs: Any, make_params: Any) -> None:
     runs.run("vae")
     results = runs.root / "results"
-    with pytest.raises(UserError, match="ldebm"):
+    with pytest.raises(UserError, match="is missing"):
         write_results(make_params(FOUR), runs.root, results)
     assert not results.exists()
 

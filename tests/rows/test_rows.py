@@ -3,6 +3,7 @@
 The published ones in their order, a row of one's own, and the list.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,14 @@ def test_readme_lists_the_rows_as_they_are_composed(raw: dict[str, Any]) -> None
     assert listed in (ROOT / "README.md").read_text(encoding="utf-8"), (
         "paste the output of `ldebm models` into README.md"
     )
+
+
+def test_rows_say_whether_their_output_layer_is_the_embedding(
+    small_rows: dict[str, RowConfig],
+) -> None:
+    for name, row in small_rows.items():
+        model = row.build(SIZE)
+        assert row.tied == (model.decoder.output is None), name
+        if row.tied:
+            with pytest.raises(UserError, match="embedding 12, hidden 14"):
+                row.build(replace(SIZE, hidden=14))

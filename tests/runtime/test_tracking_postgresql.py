@@ -26,6 +26,7 @@ OVERLAY = """
 data: {corpus: grammar, grammar: {seed: 1, train: 600, valid: 40, test: 40}}
 run: {device: cpu}
 sentence_model: {embedding: 16, hidden: 16}
+judge: {valid_sentences: 40}
 models:
   vae:
     training: {batch: 16, validate_every: 10, max_validations: 80, patience: 1000, decay: 1.0,
@@ -122,7 +123,7 @@ def training(project: Path, uri: str | None) -> "subprocess.Popen[str]":
     (project / "overlay.yaml").write_text(OVERLAY)
     environment = os.environ | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
     command = [sys.executable, "-m", "ldebm"]
-    options = ["--overlay", "overlay.yaml"]
+    options = ["--overlay", "overlay.yaml", "--root", "."]
     for step in ("fetch", "tokenize"):
         subprocess.run([*command, "data", step, *options], cwd=project, check=True)
     pipe = subprocess.PIPE

@@ -31,6 +31,7 @@ from ldebm.training.trainer import Trainer
 
 OVERLAY = """
 data: {corpus: grammar, grammar: {seed: 1, train: 300, valid: 40, test: 40}}
+judge: {valid_sentences: 40}
 run: {device: cpu}
 sentence_model: {embedding: 16, hidden: 16}
 models:

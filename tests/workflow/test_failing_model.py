@@ -9,7 +9,9 @@ import pytest
 from .conftest import Command
 
 DIVERGING = "models: {vae: {training: {learning_rate: {sentence: 1.0e+30}}}}\n"
-SNAKEMAKE = "snakemake --cores 2 --config threads=1 overlay=diverging.yaml --"
+SNAKEMAKE = (
+    "snakemake --cores 2 --config threads=1 overlay=diverging.yaml root=. results=results --"
+)
 REASON = r"train vae seed 1 failed: training diverged at step \d+, where \w+ is (nan|inf)"
 
 
@@ -50,7 +52,7 @@ def test_a_second_run_tries_nothing_again_and_is_no_success(
 
 
 def test_by_hand_the_status_tells_and_again_tries_again(run: Command, failed: str) -> None:
-    given = "--overlay diverging.yaml"
+    given = "--overlay diverging.yaml --root ."
     judged = run(f"ldebm judge vae {given}", fails=True)
     assert judged.returncode == 3
     assert judged.stdout.startswith("judge vae seed 1: failed: train vae seed 1: training diverged")

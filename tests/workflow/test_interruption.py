@@ -37,6 +37,8 @@ def started(folder: Path, seed: int) -> "subprocess.Popen[str]":
         str(seed),
         "--overlay",
         "longer.yaml",
+        "--root",
+        ".",
     ]
     process = subprocess.Popen(
         line,
@@ -99,7 +101,7 @@ def test_a_training_that_ends_early_goes_on(
     assert process.returncode == status
     assert word is None or output.splitlines()[-1] == f"ldebm: {word}; {RESUMES}"
     assert not (prepared / f"models/vae/seed{seed}/manifest.json").exists()
-    command = f"ldebm train vae --seed {seed} --overlay longer.yaml"
+    command = f"ldebm train vae --seed {seed} --overlay longer.yaml --root ."
     assert f"train vae seed {seed}: going on" in run(command).stdout
     resumed = weights(prepared, seed)
     for folder in (f"work/train-vae-seed-{seed}", f"models/vae/seed{seed}"):

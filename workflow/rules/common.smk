@@ -12,11 +12,16 @@ from ldebm.cli import FAILED
 from ldebm.data.files import REAL
 from ldebm.errors import UserError, of_system
 from ldebm.pipeline import announce
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import KINDS, OPTIONS, Project
 from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
 
-KEYS = ("params", "overlay", "root", "results", "threads")
+KEYS = (*OPTIONS, "threads")
+
+
+def written(value):
+    """An option's value as `ldebm` reads it: of a list, with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def options():
@@ -25,21 +30,29 @@ def options():
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
             raise UserError(f"--config {key}: unknown key; {f'did you mean {near[0]}?' if near else 'there are ' + ', '.join(KEYS)}")
-    given = {key: str(config[key]) for key in KEYS[:-1] if config.get(key) not in (None, "")}
-    for key in ("root", "results"):
-        if not given.get(key, "").isprintable() or set(given.get(key, "")) & set("{}"):
-            raise UserError(f"--config {key}: {given[key]!r}: braces and control characters cannot be used in Snakemake's paths")
-        if Path(given.get(key, "")).exists() and not Path(given.get(key, "")).is_dir():
-            raise UserError(f"--config {key}: {given[key]!r} is no folder")
+    given = {key: written(config[key]) for key in OPTIONS if config.get(key) not in (None, "")}
     threads = str(config.get("threads", 2))
     if not threads.isdecimal() or int(threads) < 1:
         raise UserError(f"--config threads: {threads!r} is no number of threads; give 1 or more")
     return given, int(threads)
 
 
+def check_places():
+    """What Snakemake's paths cannot hold, and a target that these options do not make."""
+    for key, path in (("root", PROJECT.root), ("results", PROJECT.results)):
+        if not str(path).isprintable() or set(str(path)) & set("{}"):
+            raise UserError(f"--config {key}: {str(path)!r}: braces and control characters cannot be used in Snakemake's paths")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--config {key}: {str(path)!r} is no folder")
+    asked, made = "results/table.csv", f"{PROJECT.results.as_posix()}/table.csv"
+    if asked in sys.argv and asked != made:  # Snakemake would find it there, of other parameters, and be content
+        raise UserError(f"{asked} is not what these options make; leave the target out, or name {made}")
+
+
 try:
-    OPTIONS, THREADS = options()
-    PROJECT = Project.load(**OPTIONS)
+    GIVEN, THREADS = options()
+    PROJECT = Project.load(**GIVEN)
+    check_places()
     ON_GPU = device.kind(PROJECT.params.run.device) == "cuda"
     STALE = PROJECT.plan()
 except UserError as error:
@@ -52,7 +65,7 @@ RESULTS = f"{PROJECT.results.as_posix()}/"
 
 # In a rule, `ldebm` is that source, on these parameters, under the Python that runs Snakemake (or that of a conda job).
 PYTHON = "python" if workflow.deployment_settings.deployment_method else quote(sys.executable)
-ARGUMENTS = " ".join(quote(f"--{key}={value}") for key, value in OPTIONS.items())
+ARGUMENTS = " ".join(quote(f"--{key}={value}") for key, value in GIVEN.items())
 COMMAND = f'PYTHONPATH={quote(str(SOURCE))} {PYTHON} -m ldebm "$@" {ARGUMENTS}'.replace("{", "{{").replace("}", "}}")
 shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; ")
 

@@ -5,6 +5,9 @@
 # `--config` takes params=FILE, overlay=FILE (replaces some of params; has a folder of its own), rows=KEY,KEY (some of models),
 # root=FOLDER (data, models), results=FOLDER, threads=N (a job). It reads all that follows: targets stand before it, or behind `--`.
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/steps.smk"
 
@@ -18,6 +21,19 @@ rule all:
 include: "workflow/rules/targets.smk"
 
 
+onstart:
+    VIEW.start(logger)
+
+
+onerror:
+    VIEW.stop()
+    if VIEW.interrupted:
+        print("ldebm: interrupted; the work is kept; the same command goes on from the last checkpoints")
+
+
 onsuccess:  # a table that does without a model that failed is whole, and no success
+    VIEW.stop()
+    if "table" in VIEW.made:
+        print(closing(PROJECT.results))
     if any(job.rule.name == "table" for job in workflow.dag.jobs):
         no_failures()

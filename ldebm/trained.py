@@ -5,13 +5,10 @@ README.md, a card made from the other two.
 """
 
 import json
-import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +29,7 @@ from ldebm.errors import UserError
 from ldebm.evaluation import nll
 from ldebm.evaluation.inference import posterior_modes, symbol_probs
 from ldebm.evaluation.likelihood import exact, importance_sampled
+from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.outside import is_outside
@@ -47,22 +45,6 @@ Value = int | tuple[int, int]  # a symbol, or a variable of a code and its value
 WEIGHTS = "model.safetensors"
 EMPTY = np.empty(0, np.int64)  # the sentence without a word
 DRAWN = 500  # sentences that are drawn or decoded at once
-WORDS = 8  # that are shown of a symbol
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """What a value of a variable stands for; of symbols there is one variable, 0.
-
-    `share` of the sentences have it for their likeliest value; `words` are those that tell most for
-    it, by p(w|value) log p(w|value)/p(w), and `sentences` those that are surest of it.
-    """
-
-    variable: int
-    value: int
-    share: float
-    words: list[str]
-    sentences: list[str]
 
 
 class TrainedModel:
@@ -244,12 +226,7 @@ class TrainedModel:
         most = None if sentences else self.max_tokens - 2  # of its own: as much as it reads
         words = [self.words(text)[:most] for text in texts]
         probs = self._probs(self._split([" ".join(one) for one in words]))
-        every = Counter(chain.from_iterable(words))
-        return [
-            _symbol(variable, value, probs[:, variable], texts, words, every, examples)
-            for variable in range(probs.shape[1])
-            for value in range(probs.shape[2])
-        ]
+        return describe_symbols(probs, texts, examples, words)
 
     def _need(self, has: bool, problem: str) -> None:
         if not has:
@@ -361,26 +338,3 @@ def _listed(sentences: Sentences) -> list[Sentence]:
 def _is_one(sentences: Any) -> bool:
     """Whether this is a string or an array of word ids, and no sequence of them."""
     return isinstance(sentences, str) or (isinstance(sentences, np.ndarray) and sentences.ndim == 1)
-
-
-def _symbol(
-    variable: int,
-    value: int,
-    probs: Array,
-    texts: Sequence[str],
-    words: Sequence[list[str]],
-    every: Counter[str],
-    examples: int,
-) -> Symbol:
-    """The symbol's words and sentences; `probs` (N, K) of its variable."""
-    own = np.flatnonzero(probs.argmax(1) == value).tolist()
-    counts = Counter(chain.from_iterable(words[index] for index in own))
-    total, of_all = counts.total(), every.total()
-    telling = {w: n / total * math.log(n / total * of_all / every[w]) for w, n in counts.items()}
-    return Symbol(
-        variable,
-        value,
-        len(own) / len(texts),
-        sorted(telling, key=lambda word: (-telling[word], word))[:WORDS],
-        [texts[i] for i in sorted(own, key=lambda i: -probs[i, value])[:examples]],
-    )

@@ -146,12 +146,19 @@ class Annealing:
         self.done = 0
 
     @torch.no_grad()
-    def run(self, path: Path, every: float = 60.0) -> None:
-        """Go on from the checkpoint `path` if there is one, to the end; one is kept in the end."""
+    def run(
+        self, path: Path, every: float = 60.0, report: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Go on from the checkpoint `path` if there is one, to the end; one is kept in the end.
+
+        `report` gets the temperatures that are done, and how many there are.
+        """
         self._resume(path)
         saved = time.perf_counter()
         while self.done < len(self.betas) - 1:
             self._step()
+            if report is not None:
+                report(self.done, len(self.betas) - 1)
             if time.perf_counter() - saved > every:
                 self._save(path)
                 saved = time.perf_counter()

@@ -8,6 +8,7 @@ from ldebm.context import Context
 from ldebm.data.files import read_lines, write_json
 from ldebm.data.vocabulary import EOS
 from ldebm.metrics.reverse_perplexity import Judgement, Sentences, reverse_perplexity
+from ldebm.runtime.console import Console
 
 
 def judge(context: Context, samples: Path) -> None:
@@ -30,12 +31,15 @@ def judge(context: Context, samples: Path) -> None:
 def judgement(context: Context, samples: Path) -> Judgement:
     """Train a judge on the sentences of a file and score it on the test split."""
 
+    settings, corpus = context.params.judge, context.corpus
+    console = Console(f"judge {context.key} seed {context.seed}", settings.epochs, "epoch")
+
     def report(epoch: dict[str, Any]) -> None:
+        console.show(int(epoch["epoch"]), f"valid perplexity {epoch['valid_ppl']:.2f}")
         values = {f"judge_{key}": one for key, one in epoch.items() if isinstance(one, float)}
         context.tracker.log_metrics(values, step=int(epoch["epoch"]))
 
-    settings, corpus = context.params.judge, context.corpus
-    return reverse_perplexity(
+    judged = reverse_perplexity(
         *_sentences(context, samples),
         list(corpus.test),
         len(corpus.vocabulary),
@@ -46,6 +50,8 @@ def judgement(context: Context, samples: Path) -> Judgement:
         context.checkpoints,
         report,
     )
+    console.close()
+    return judged
 
 
 def _sentences(context: Context, samples: Path) -> tuple[Sentences, Sentences]:

@@ -29,6 +29,7 @@ from ldebm.evaluation.prior_fit import (
     with_longer_chains,
 )
 from ldebm.models.sentence import SentenceModel, sentence_generator
+from ldebm.runtime.console import Console
 
 LONGER = 5  # times as long chains, to see whether more sampling helps
 AT_ONCE = 250  # samples decoded together; bounds memory
@@ -103,9 +104,24 @@ def _annealed(
         return {}, fit
     found = nll.estimate(
         model, test, np.array(chosen), context.max_tokens, settings.annealed, settings.seed,
-        context.checkpoints,
+        context.checkpoints, _console(context),
     )  # fmt: skip
     return {"nll": [found.nll[number] for number in chosen]}, found.diagnostics | fit
+
+
+def _console(context: Context) -> nll.Report:
+    """Tells how far the chains are, each run of them under its name."""
+    said = f"likelihood {context.key} seed {context.seed}"
+    console = Console(said, 0, "temperature")
+
+    def report(name: str, done: int, total: int) -> None:
+        if console.name != (part := f"{said}, {name}"):
+            console.part(part, total)
+        console.show(done)
+        if done == total:
+            console.close()
+
+    return report
 
 
 @torch.no_grad()
@@ -127,6 +143,7 @@ def _values(
     values = [float(line) for line in whole.splitlines()]
     with path.open("a", buffering=1) as file:
         file.truncate(len(whole))
+        console = Console(f"{name} {context.key} seed {context.seed}", len(numbers), "sentence")
         for index in numbers[len(values) :]:
             batch = collate(test, np.array([index]), context.max_tokens, context.device)
             generator = sentence_generator(settings.seed, index)
@@ -136,6 +153,8 @@ def _values(
                 break
             values.append(-float(log_p))
             file.write(f"{values[-1]!r}\n")
+            console.show(len(values))
+        console.close()
     return values
 
 

@@ -1,6 +1,8 @@
 """Annealed importance sampling of sentences by a trained model, and how far to trust it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from ldebm.models.sentence import SentenceModel
 
 TOGETHER = 16  # sentences of similar length that are decoded in one piece
 CHAINS_AT_ONCE = 1024  # bounds memory
+Report = Callable[[str, int, int], None]
 COMPARED = 32  # sentences that are estimated with fewer temperatures too
 FALL = 0.2  # nats from half to all of the temperatures beyond which an estimate is still falling
 
@@ -37,12 +40,14 @@ def estimate(
     settings: AnnealedSettings,
     seed: int,
     work: Path,
+    report: Report | None = None,
 ) -> Estimates:
     """-log p(x) of the sentences `chosen` of a split, by what the model generates.
 
-    Every run of chains keeps its state in `work`, and goes on from it to the same bits.
+    Every run of chains keeps its state in `work`, and goes on from it to the same bits. `report`
+    gets its name, the temperatures that are done, and how many there are.
     """
-    runs = Runs(model, settings, seed, work)
+    runs = Runs(model, settings, seed, work, report)
     nll: dict[int, float] = {}
     chains: dict[int, float] = {}
     accepted = []
@@ -69,9 +74,15 @@ class Runs:
     """Runs of chains for one model, each with a name of its own: its random stream and its file."""
 
     def __init__(
-        self, model: SentenceModel, settings: AnnealedSettings, seed: int, work: Path
+        self,
+        model: SentenceModel,
+        settings: AnnealedSettings,
+        seed: int,
+        work: Path,
+        report: Report | None = None,
     ) -> None:
         self.model, self.settings, self.seed, self.work = model, settings, seed, work
+        self.report = report
         self.device = next(model.parameters()).device
 
     def generator(self, name: str) -> torch.Generator:
@@ -108,7 +119,8 @@ class Runs:
         betas = ais.sigmoid_schedule(self.settings.temperatures)[::stride]
         deltas = None if deltas is None else deltas[stride - 1 :: stride]
         run = ais.Annealing(start, betas, deltas, generator, backwards=posterior is not None)
-        run.run(self.work / f"{name}.safetensors")
+        report = partial(self.report, name) if self.report is not None else None
+        run.run(self.work / f"{name}.safetensors", report=report)
         return run
 
 

@@ -9,6 +9,7 @@ import torch
 from ldebm import build
 from ldebm.context import Context
 from ldebm.models.sentence import SentenceModel
+from ldebm.runtime.console import Console
 
 
 def sample(context: Context, weights: Path) -> None:
@@ -21,10 +22,13 @@ def sample(context: Context, weights: Path) -> None:
 def draw(context: Context, model: SentenceModel, generator: torch.Generator) -> Iterator[str]:
     """`evaluation.samples` sentences of the model, `evaluation.sample_batch` at a time."""
     settings = context.params.evaluation
+    console = Console(f"sample {context.key} seed {context.seed}", settings.samples, "sentence")
     for start in range(0, settings.samples, settings.sample_batch):
         count = min(settings.sample_batch, settings.samples - start)
         for ids in model.sample(count, context.max_tokens, generator).tolist():
             yield " ".join(context.corpus.vocabulary.decode(ids))
+        console.show(start + count)
+    console.close()
 
 
 def sample_real(context: Context) -> None:

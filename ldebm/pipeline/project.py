@@ -179,8 +179,10 @@ class Project:
         def work(checkpoints: Path, out: Path) -> None:
             from ldebm.report.write import write_results
 
+            before = self._before_the_table()
+            commands = {(one.verb, one.key, one.seed): one.command for one in before}
             with record.opened_table(self, step) as tracker:
-                write_results(self.params, self.root, out)
+                write_results(self.params, self.root, out, commands=commands)
                 record.table(self, step, tracker, out)
 
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}

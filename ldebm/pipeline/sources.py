@@ -16,7 +16,7 @@ NOT_FOLLOWED = frozenset(
     f"ldebm.{name}"
     for name in (
         *("config", "params", "rows", "outside"),  # what they hold reaches a step as parameters
-        *("cli", "errors", "training.console", "runtime.tracking"),  # what they do is no output
+        *("cli", "errors", "training.console", "runtime.console", "runtime.tracking"),  # no output
         "runtime.provenance",  # a record of the code, not a part of it
     )
 )

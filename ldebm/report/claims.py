@@ -97,11 +97,16 @@ def write(found: Results, runs: Path, folder: Path) -> None:
     import pandas as pd
 
     columns = ["claim", "better", "than", "by", "difference", "half_width", "verdict"]
-    frame = pd.DataFrame([*_between(found, runs), *_within(found)], columns=columns)
+    frame = pd.DataFrame(list(rows(found, runs)), columns=columns)
     frame.to_csv(folder / "claims.csv", index=False)
     said = frame.to_markdown(index=False, floatfmt=".3g", missingval="")
     text = f"# The paper's claims on {len(found.models)} rows\n\n{NOTE}\n\n{said}\n"
     (folder / "claims.md").write_text(text, encoding="utf-8")
+
+
+def rows(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
+    """By the columns of claims.csv, of every claim that has a value for both of its cells."""
+    yield from (*_between(found, runs), *_within(found))
 
 
 def _between(found: Results, runs: Path) -> Iterator[dict[str, Any]]:

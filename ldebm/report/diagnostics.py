@@ -23,9 +23,22 @@ COLUMNS = {  # heading -> its score, which docs/likelihood.md explains, and deci
     "energy, posterior": ("posterior_energy", 1),
 }
 
+HEADINGS = ("Row", f"NLL - {REFERENCE}", *COLUMNS)
+
 
 def markdown(found: Results, root: Path) -> list[str]:
     """A table of the rows that have any of it; no lines where none has."""
+    rows = table(found, root)
+    if not rows:
+        return []
+    rule = " | ".join([":--", *["--:"] * (len(HEADINGS) - 1)])
+    title = ["## Likelihood and prior: diagnostics (docs/likelihood.md)", ""]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [*title, f"| {' | '.join(HEADINGS)} |", f"| {rule} |", *lines, ""]
+
+
+def table(found: Results, root: Path) -> list[list[str]]:
+    """The cells below HEADINGS, a row for each model that has any of it."""
     reference = {
         run.seed: sentences(root, result.model, run.seed)
         for result in found.models
@@ -38,13 +51,8 @@ def markdown(found: Results, root: Path) -> list[str]:
         cells = [_against(result, root, reference)]
         cells += ["" if value is None else value.text(decimals) for value, decimals in values]
         if any(cells):
-            rows.append(f"| {result.label} | {' | '.join(cells)} |")
-    if not rows:
-        return []
-    headings = " | ".join(["Row", f"NLL - {REFERENCE}", *COLUMNS])
-    rule = " | ".join([":--", *["--:"] * (1 + len(COLUMNS))])
-    title = ["## Likelihood and prior: diagnostics (docs/likelihood.md)", ""]
-    return [*title, f"| {headings} |", f"| {rule} |", *rows, ""]
+            rows.append([result.label, *cells])
+    return rows
 
 
 def paired(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float] | None:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from ldebm.metrics.base import Metric
 from ldebm.report.interpretability import information
-from ldebm.report.results import ModelResult, Results, SeedRun, duration
+from ldebm.report.results import ModelResult, Results, SeedRun
+from ldebm.runtime.console import duration
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def metrics(found: Results) -> Figure:
     figure = Figure(
         figsize=(14, 1.7 + 0.3 * len(found.models)), layout=ConstrainedLayoutEngine(wspace=0.08)
     )
-    shared = _panels(found.metrics)
+    shared = panels_of(found.metrics)
     panels = figure.subplots(1, len(shared), sharey=True, squeeze=False)[0]
     for axes, several in zip(panels, shared, strict=True):
         _metric_panel(axes, found, several)
@@ -83,7 +84,7 @@ def metrics(found: Results) -> Figure:
     return figure
 
 
-def _panels(metrics: Sequence[Metric]) -> list[list[Metric]]:
+def panels_of(metrics: Sequence[Metric]) -> list[list[Metric]]:
     """Metrics that share a printed column share a panel."""
     shared: dict[str, list[Metric]] = {}
     for one in metrics:
@@ -181,10 +182,10 @@ def _training(result: ModelResult, kept: Sequence[float]) -> str:
 
 def _curve(axes: Axes, run: SeedRun) -> list[float]:
     """Draw a run; returns the validation loss of the weights it kept, if it is in the history."""
-    axes.plot(*_points(run.history, "epoch", "loss"), color=SILVER, linewidth=1)
-    epochs, values = _points(run.history, "epoch", "valid_loss")
+    axes.plot(*pairs_of(run.history, "epoch", "loss"), color=SILVER, linewidth=1)
+    epochs, values = pairs_of(run.history, "epoch", "valid_loss")
     axes.plot(epochs, values, color=BLUE, linewidth=1.5, marker=".", markersize=4)
-    kept = _points(run.history, "step", "valid_loss")[0] == run.record["kept_step"]
+    kept = pairs_of(run.history, "step", "valid_loss")[0] == run.record["kept_step"]
     axes.plot(epochs[kept], values[kept], "o", color=BLUE, markersize=6)
     return list(values[kept])
 
@@ -194,7 +195,7 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
     axes.text(0, 1.02, subtitle, transform=axes.transAxes, color=GREY, fontsize=SMALL, va="bottom")
 
 
-def _points(history: Mapping[str, Floats], x: str, y: str) -> tuple[Floats, Floats]:
+def pairs_of(history: Mapping[str, Floats], x: str, y: str) -> tuple[Floats, Floats]:
     """The rows of the history that have both columns."""
     if x not in history or y not in history:
         return np.empty(0), np.empty(0)
@@ -221,7 +222,7 @@ def _term_lines(axes: Axes, history: Mapping[str, Floats]) -> None:
     marker = "." if len(history["step"]) < FEW_ROWS else ""
     for colour, name in zip(itertools.cycle(PALETTE), names := term_names(history), strict=False):
         axes.plot(history["step"], history[name], color=colour, linewidth=1.2, marker=marker)
-        ends.append((_points(history, "step", name)[1][-1], name.replace("_", " "), colour))
+        ends.append((pairs_of(history, "step", name)[1][-1], name.replace("_", " "), colour))
     if len(names) > 1:
         axes.set_yscale("symlog", linthresh=1, linscale=0.6)
         axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=[1, 3]))
@@ -275,7 +276,7 @@ def latent(found: Results) -> Figure:
     for axes, result in zip(panels, with_latents, strict=False):
         arrays = result.runs[0].latents
         points, shares = principal_components(arrays["modes"])
-        kind, groups = _groups(arrays)
+        kind, groups = groups_of(arrays)
         _title(axes, result.label, kind)
         _scatter(axes, points, groups)
         axes.set_xlabel(f"PC 1 ({shares[0]:.0%})", color=GREY, fontsize=SMALL)
@@ -314,7 +315,7 @@ def principal_components(modes: NDArray[Any]) -> tuple[Floats, Floats]:
     return u[:, :2] * s[:2], s[:2] ** 2 / total if total > 0 else np.zeros(2)
 
 
-def _groups(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any] | None]:
+def groups_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any] | None]:
     """What the points are coloured by, in words, and the group of each (N,)."""
     if "codes" not in arrays:
         return "no symbols", None

@@ -49,14 +49,6 @@ class Statistic:
         return f"{self.mean:.{decimals}f}{spread}"
 
 
-def duration(seconds: float) -> str:
-    """Seconds in a unit that suits them."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 @dataclass(frozen=True, eq=False)
 class SeedRun:
     """One training of a model: finite scores, record, history and latents.

@@ -1,6 +1,7 @@
 """Statistics of the rows as table.csv, table.md and metrics.json."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,27 @@ from ldebm.config import Block, Params, TextFiles
 from ldebm.data.vocabulary import SPECIALS
 from ldebm.metrics.base import Metric, Shown
 from ldebm.metrics.rppl import PUBLISHED
-from ldebm.report.results import TEST_SET, ModelResult, Results, Scores, Statistic, duration
+from ldebm.report.results import TEST_SET, ModelResult, Results, Scores, Statistic
+from ldebm.runtime.console import duration
 
 Cells = dict[str, Any]
 
+OTHERS = ("Seeds", "Weights", "Training", "Device")
 PUBLISHED_EVALUATION = {"samples": 46000, "likelihood_samples": 500}
 FAILED = "✗"  # marks a row of which something failed
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric's cell for readers: ours and the printed number, each empty where there is none."""
+
+    ours: str
+    printed: str
+
+    def __str__(self) -> str:
+        """The printed number in parentheses."""
+        return " ".join(filter(None, [self.ours, f"({self.printed})" if self.printed else ""]))
 
 
 def columns(metrics: Sequence[Metric]) -> list[str]:
@@ -87,19 +102,27 @@ def _weights(result: ModelResult) -> int:
 
 def markdown(params: Params, found: Results) -> str:
     """The table for readers, with what is needed to read it."""
-    lines = [f"# Results on {_corpus_name(params)}", "", _caption(params, found), ""]
-    headings = [f"{one.heading or one.key}{ARROWS[one.better]}" for one in found.metrics]
-    lines += [_line(["Model", *headings, "Seeds", "Weights", "Training", "Device"])]
-    lines += [_line([":--", *["--:"] * (len(headings) + 3), ":--"]), _line(_test_set_texts(found))]
-    lines += [_line(_model_texts(found, result)) for result in found.models]
-    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(params, found)), ""])
+    lines = [f"# Results on {corpus_name(params)}", "", caption(params, found), ""]
+    names = headings(found.metrics)
+    lines += [_line(["Model", *names, *OTHERS]), _line([":--", *["--:"] * (len(names) + 3), ":--"])]
+    lines += [_line([TEST_SET, *map(str, test_set_cells(found)), *[""] * len(OTHERS)])]
+    lines += [
+        _line([label(one), *map(str, model_cells(found, one)), *other_cells(one)])
+        for one in found.models
+    ]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(params, found)), ""])
+
+
+def headings(metrics: Sequence[Metric]) -> list[str]:
+    """Of the metrics' columns, with an arrow towards better values."""
+    return [f"{one.heading or one.key}{ARROWS[one.better]}" for one in metrics]
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _test_set_texts(found: Results) -> list[str]:
+def test_set_cells(found: Results) -> list[Cell]:
     """The limits of the metrics; † marks one that is not the test set's own score."""
     cells = []
     for one in found.metrics:
@@ -107,10 +130,11 @@ def _test_set_texts(found: Results) -> list[str]:
         statistic = Statistic.of([found.test_set[name]] if name in found.test_set else [])
         printed = found.published.get(TEST_SET, {}).get(one.key)
         cells.append(_cell(statistic, one, printed, " †" if name != one.key else ""))
-    return [TEST_SET, *cells, "", "", "", ""]
+    return cells
 
 
-def _model_texts(found: Results, result: ModelResult) -> list[str]:
+def model_cells(found: Results, result: ModelResult) -> list[Cell]:
+    """A cell a metric: ± the spread over seeds, or of one seed the standard error."""
     printed = found.printed(result)
     cells = []
     for one in found.metrics:
@@ -118,12 +142,20 @@ def _model_texts(found: Results, result: ModelResult) -> list[str]:
         error = result.statistic(one.error) if one.error and len(result.runs) == 1 else None
         mark = f" ± {error.mean:.{one.decimals}f} s.e." if error else ""
         cells.append(_cell(result.statistic(one.key), one, printed.get(one.key), mark, before))
-    label = f"{result.label} {FAILED}" if result.failures else result.label
+    return cells
+
+
+def label(result: ModelResult) -> str:
+    """The row's name, marked if something of it failed."""
+    return f"{result.label} {FAILED}" if result.failures else result.label
+
+
+def other_cells(result: ModelResult) -> list[str]:
+    """What stands below OTHERS."""
     if not result.runs:
-        return [label, *cells, "", "", "", ""]
+        return [""] * len(OTHERS)
     training = f"{result.mean('epochs'):.3g} epochs, {duration(result.mean('seconds'))}"
-    others = [_seeds(result), f"{_weights(result):,}", training, _of_runs(result, "device")]
-    return [label, *cells, *others]
+    return [_seeds(result), f"{_weights(result):,}", training, _of_runs(result, "device")]
 
 
 def _cell(
@@ -132,20 +164,21 @@ def _cell(
     printed: float | None,
     mark: str = "",
     before: str = "",
-) -> str:
-    """Ours, and the printed number in parentheses."""
-    ours = [] if statistic is None else [f"{before}{statistic.text(metric.decimals)}{mark}"]
-    return " ".join([*ours, *([] if printed is None else [f"({printed:.2f})"])])
+) -> Cell:
+    ours = "" if statistic is None else f"{before}{statistic.text(metric.decimals)}{mark}"
+    return Cell(ours, "" if printed is None else f"{printed:.2f}")
 
 
-def _corpus_name(params: Params) -> str:
+def corpus_name(params: Params) -> str:
+    """What the models learned from, in words."""
     if isinstance(params.data.corpus, TextFiles):
         corpus = params.data.corpus
         return f"the text files {corpus.train}, {corpus.valid}, {corpus.test}"
     return {"ptb": "Penn Treebank", "grammar": "the grammar corpus"}[params.data.corpus]
 
 
-def _caption(params: Params, found: Results) -> str:
+def caption(params: Params, found: Results) -> str:
+    """The corpus in figures, and how to read the cells."""
     corpus, cut = found.corpus, params.sentence_model.max_tokens
     parts = [
         f"{len(corpus.train):,} training, {len(corpus.valid):,} validation and "
@@ -160,14 +193,14 @@ def _caption(params: Params, found: Results) -> str:
     return " ".join(parts)
 
 
-def _notes(params: Params, found: Results) -> list[str]:
+def notes(params: Params, found: Results) -> list[str]:
     """What each column is, and how this table's evaluation differs from the published one."""
     rows, test = [result.row for result in found.models], len(found.corpus.test)
     shown = Shown(params, test, rows, found.scored, bool(found.published), found.test_set)
     failed = [reason for result in found.models for reason in _failures(result)]
-    notes = [f"{FAILED} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
-    notes += [note for one in found.metrics for note in one.notes(shown)]
-    return notes + _reductions(params, test)
+    said = [f"{FAILED} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
+    said += [note for one in found.metrics for note in one.notes(shown)]
+    return said + _reductions(params, test)
 
 
 def _reductions(params: Params, test: int) -> list[str]:

@@ -5,13 +5,22 @@ from pathlib import Path
 
 from ldebm.config import Params
 from ldebm.data.files import staged
-from ldebm.report import claims, diagnostics, interpretability, table
+from ldebm.report import claims, diagnostics, interpretability, page, table
 from ldebm.report.figures import draw_figures
 from ldebm.report.results import read_results
 
 
-def write_results(params: Params, root: Path, results: Path, runs: Path | None = None) -> None:
-    """The table, claims, what the symbols mean, figures/*.png, each whole or not at all.
+def write_results(
+    params: Params,
+    root: Path,
+    results: Path,
+    runs: Path | None = None,
+    commands: page.Commands | None = None,
+) -> None:
+    """The table, claims, what the symbols mean, the page, figures/*.png, each whole or not at all.
+
+    Args:
+        commands: what runs the steps, for the page.
 
     The corpus is below `root`, what the models left below `runs` (default: there too).
 
@@ -29,5 +38,6 @@ def write_results(params: Params, root: Path, results: Path, runs: Path | None =
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
         claims.write(found, runs or root, folder)
+        page.write(params, found, root, runs or root, commands or {}, folder / "report.html")
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

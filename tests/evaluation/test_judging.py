@@ -110,3 +110,14 @@ def test_its_scores_and_history_are_kept_and_tracked(context: Context, given: Gi
     assert (context.out / "history.csv").read_text().split() == ["epoch,valid_ppl", "1,5.0"]
     given["report"]({"epoch": 1, "valid_ppl": 5.0, "optimiser": "sgd"})
     assert notes.metrics == [({"rppl": 4.0}, 0), ({"judge_valid_ppl": 5.0}, 1)]
+
+
+def test_the_judge_says_how_far_it_is_after_every_epoch(
+    context: Context, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(judging.Console, "show", lambda _, *told: said.append(str(told)))
+    (tmp_path / "samples.txt").write_text("a\n" * 9)
+    judging.judge(context, tmp_path / "samples.txt")
+    given["report"]({"epoch": 3, "valid_ppl": 7.125})
+    assert said == ["(3, 'valid perplexity 7.12')"]

@@ -11,7 +11,7 @@ import pytest
 
 from ldebm.errors import UserError
 from ldebm.metrics import METRICS
-from ldebm.report.results import Statistic, duration
+from ldebm.report.results import Statistic
 from ldebm.report.table import columns
 from ldebm.report.write import write_results
 
@@ -44,17 +44,6 @@ def test_statistics_by_hand() -> None:
     )  # (4 + 1 + 9) / (3 - 1)
     assert Statistic(3.0, None).text(2) == "3.00"
     assert Statistic(3.0, 0.126).text(2) == "3.00 ± 0.13"
-
-
-def test_durations() -> None:
-    assert [duration(x) for x in (0.4, 89, 90, 5000, 5400, 86400)] == [
-        "0 s",
-        "89 s",
-        "1.5 min",
-        "83.3 min",
-        "1.5 h",
-        "24.0 h",
-    ]
 
 
 def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
@@ -243,6 +232,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
         "interpretability.csv",
         "interpretability.md",
         "metrics.json",
+        "report.html",
         "table.csv",
         "table.md",
     ]

@@ -1,5 +1,6 @@
 """Trainings that are killed go on, by the same command, to the same result."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -52,6 +53,30 @@ def started(folder: Path, seed: int) -> "subprocess.Popen[str]":
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     return process
+
+
+def test_an_interrupted_run_ends_with_one_line(prepared: Path, run: Command) -> None:
+    """Ctrl-C goes to all processes of the terminal's group."""
+    line = "snakemake --cores 1 --config threads=1 overlay=longer.yaml root=. results=results --"
+    process = subprocess.Popen(
+        [*line.split(), "models/vae/seed1/manifest.json"],
+        cwd=prepared,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    work = prepared / "work/train-vae-seed-1"
+    while not any(path.suffix == ".safetensors" for path in work.glob("*/checkpoints/*")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[0].splitlines()
+    assert process.returncode != 0
+    *before, last = [one for one in said if not one.startswith(("Using workflow", "tokens: "))]
+    assert [one.partition(":")[0] for one in before] == ["ldebm"]  # where it works
+    assert last.startswith("ldebm: interrupted; the work is kept")
 
 
 def weights(folder: Path, seed: int) -> bytes:

@@ -72,6 +72,48 @@ def test_what_is_kept_of_the_rows_makes_the_same_table(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_a_run_prints_a_line_a_job_then_the_table_and_where_the_report_is(
+    project: Path, built: str
+) -> None:
+    whole = [line for line in built.splitlines() if line and not line.startswith("Using workflow")]
+    jobs = [line for line in whole if re.search(r": done in [\d.]+ s$", line)]
+    assert len(jobs) == 3 + 2 + 5 * len(MODELS)  # raw, tokens, table; sample and judge of real
+    after = whole[whole.index(jobs[-1]) + 1 :]
+    stands = [line for line in whole if re.search(r": \w+ \d+/\d+(, |$)", line)]
+    others = 2  # where the work is done, and how many words the text has
+    assert len(whole) == others + len(jobs) + len(stands) + len(after)
+    assert jobs[-1].startswith("table: done")
+    assert "results/report.html" in after[-1]
+    (vae,) = [line.split() for line in after if line.startswith("VAE")]
+    metrics = json.loads((project / "results/metrics.json").read_text())["vae"]
+    assert vae[1:4] == [
+        f"{metrics['rppl']:.2f}",
+        f"{metrics['bleu']:.2f}",
+        f"{metrics['wkl']:.3f}",
+    ]
+
+
+def test_the_page_has_the_commands_of_its_cells(project: Path, built: str) -> None:
+    page = (project / "results/report.html").read_text()
+    for verb in ("train", "sample", "judge", "evaluate", "likelihood"):
+        assert f"<code>ldebm {verb} vae --seed 1" in page
+
+
+def test_snakemakes_own_report_has_every_figure_and_its_caption(
+    project: Path, run: Command, built: str
+) -> None:
+    run("snakemake --report own.html -- results/table.csv")
+    page = (project / "own.html").read_text()
+    (project / "own.html").unlink()
+    figures = [path.stem for path in (project / "results/figures").iterdir()]
+    assert len(figures) == 5
+    for name in [*figures, "table", "claims", "symbols", "page"]:
+        caption = (project / f"workflow/report/{name}.rst").read_text().split(".")[0]
+        assert " ".join(caption.split()[:4]) in page
+    for category in ("Page", "Table", "Figures", "Symbols"):
+        assert f'"{category}"' in page
+
+
 def test_dvc_keeps_every_file_of_the_results(project: Path, built: str) -> None:
     """Else a clone that pulls has not all that the table's manifest names, and makes it again."""
     stage = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["table"]

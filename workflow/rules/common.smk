@@ -13,6 +13,7 @@ from ldebm.data.files import REAL
 from ldebm.errors import UserError, of_system
 from ldebm.pipeline import announce
 from ldebm.pipeline.project import KINDS, OPTIONS, Project
+from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
 
 KEYS = (*OPTIONS, "threads")
@@ -69,9 +70,28 @@ COMMAND = f'PYTHONPATH={quote(str(SOURCE))} {PYTHON} -m ldebm "$@" {ARGUMENTS}'.
 shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; ")
 
 
+VIEW = View()
+if not workflow.dryrun:
+    quieten(logger)
+
+
 wildcard_constraints:
     model="|".join([*PROJECT.params.models, REAL]).replace(".", r"\."),
     seed=r"-?\d+",
+
+
+# What `snakemake --report FILE.html` shows of the table's outputs: file, category and caption, workflow/report/<caption>.rst.
+REPORTED = (
+    ("report.html", "Page", "page"),
+    ("table.csv", "Table", "table"),
+    ("claims.csv", "Table", "claims"),
+    ("interpretability.csv", "Symbols", "symbols"),
+    *((f"figures/{name}.png", "Figures", name) for name in ("metrics", "curves", "terms", "latent", "priors")),
+)
+
+
+def reported(file, category, caption):
+    return report(update(f"{RESULTS}{file}"), category=category, caption=f"../report/{caption}.rst", labels={"file": file})
 
 
 def inputs_of(step):

@@ -11,7 +11,7 @@ rule raw:
     conda:
         "../envs/ldebm.yaml"
     shell:
-        "ldebm data fetch 2>&1 | tee -i {log:q}"
+        "ldebm data fetch > {log:q} 2>&1"
 
 
 rule tokens:
@@ -24,7 +24,7 @@ rule tokens:
     conda:
         "../envs/ldebm.yaml"
     shell:
-        "ldebm data tokenize 2>&1 | tee -i {log:q}"
+        "ldebm data tokenize > {log:q} 2>&1"
 
 
 # train, sample, judge, evaluate, likelihood
@@ -49,7 +49,7 @@ for VERB, KIND in KINDS.items():
         conda:
             "../envs/ldebm.yaml"
         shell:
-            "{params.command} {wildcards.model:q} --seed {wildcards.seed:q} 2>&1 | tee -i {log:q} || [ $? -eq {FAILED} ]"
+            "{params.command} {wildcards.model:q} --seed {wildcards.seed:q} > {log:q} 2>&1 || [ $? -eq {FAILED} ]"
 
 
 rule table:
@@ -57,15 +57,15 @@ rule table:
         inputs_of(PROJECT.table()),
     output:
         update(f"{RESULTS}manifest.json"),
-        update(f"{RESULTS}table.csv"),
         update(f"{RESULTS}table.md"),
         update(f"{RESULTS}metrics.json"),
+        *(reported(*one) for one in REPORTED),
     log:
         f"{ROOT}work/logs/table.log",
     conda:
         "../envs/ldebm.yaml"
     shell:
-        "ldebm table 2>&1 | tee -i {log:q} || [ $? -eq {FAILED} ]"
+        "ldebm table > {log:q} 2>&1 || [ $? -eq {FAILED} ]"
 
 
 # For DVC, a stage of which is all that is made of a model: work/models/vae stands for models/vae/seed*, samples/vae/seed*, and so on.

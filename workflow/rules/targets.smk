@@ -7,4 +7,4 @@ for TARGET in [word for word in sys.argv[1:] if word.startswith(OUTPUTS)]:
         NEAR = get_close_matches(TARGET, [f"{one.output.as_posix()}/manifest.json" for one in PROJECT.steps()], 1)
         sys.exit(f"ldebm: error: {TARGET}: nothing makes it{f'; did you mean {NEAR[0]}?' if NEAR else ''}")
 
-announce.once(PROJECT.params, STALE, workflow.cores or 1)
+announce.once(PROJECT.params, STALE, workflow.resource_settings.cores or 1)

@@ -67,7 +67,8 @@ RESULTS = f"{PROJECT.results.as_posix()}/"
 PYTHON = "python" if workflow.deployment_settings.deployment_method else quote(sys.executable)
 ARGUMENTS = " ".join(quote(f"--{key}={value}") for key, value in GIVEN.items())
 COMMAND = f'PYTHONPATH={quote(str(SOURCE))} {PYTHON} -m ldebm "$@" {ARGUMENTS}'.replace("{", "{{").replace("}", "}}")
-shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; ")
+MODEL_FAILED = f"[ $? -eq {FAILED} ]"  # all else is done, and what failed is in its outputs
+shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; model_failed() {{{{ {MODEL_FAILED}; }}}}; ")
 
 
 VIEW = View()

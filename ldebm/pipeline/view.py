@@ -35,7 +35,7 @@ class Job:
 
     def news(self, ended: bool) -> list[str]:
         """What was added to the log; whole lines only, until the job has ended."""
-        if not self.log.exists():
+        if not self.log.is_file():  # a rule without a command has none
             return []
         new = self.log.read_bytes()[self.read :]
         whole = len(new) if ended else new.rfind(b"\n") + 1

@@ -15,8 +15,7 @@ from shipped import shipped_parameters
 
 from ldebm import params
 from ldebm.errors import UserError
-from ldebm.pipeline import project as pipeline
-from ldebm.pipeline import steps
+from ldebm.pipeline import record, steps
 from ldebm.pipeline.project import Project
 from ldebm.runtime.tracking import NoTracker
 
@@ -55,7 +54,7 @@ def block(kind: str) -> str:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the page's file, and tiny parameters with one model and without the metric."""
-    monkeypatch.setattr(pipeline, "open_tracker", lambda *details: NoTracker())
+    monkeypatch.setattr(record, "open_tracker", lambda *details, **more: NoTracker())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_metrics.py").write_text(block("python"))
     shipped = shipped_parameters()

@@ -66,7 +66,8 @@ def test_readmes_verbs_work_as_typed(
         if verb != "score":  # the shipped judge takes hours
             if "<" in words:
                 words = words[: words.index("<")]
-                monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(sentences)))
+                typed = io.BytesIO("\n".join(sentences).encode())
+                monkeypatch.setattr("sys.stdin", io.TextIOWrapper(typed))
             assert main([verb, *words]) == 0
             said[verb] = capsys.readouterr().out.splitlines()
     assert said == {

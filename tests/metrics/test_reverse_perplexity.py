@@ -361,7 +361,7 @@ def test_a_checkpoint_of_another_judge_is_refused_and_a_damaged_one_set_aside(
     path = tmp_path / "judge.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     again = judge(SMALL, work=tmp_path)
-    assert f"{path}: damaged, set aside" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"{path}: damaged, ")
     assert (again.perplexity, again.best_epoch) == (whole.perplexity, whole.best_epoch)
 
 

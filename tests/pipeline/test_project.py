@@ -255,7 +255,7 @@ def test_a_trial_has_a_folder_of_its_own(
     project = Project.load(**given)
     assert (project.root, project.results) == (Path(root), Path(results))
     assert project.train("vae", 1).output == Path(root, "models/vae/seed1")
-    assert project.train("vae", 1).plan == Path(root, "work/plan/train/vae/seed1")
+    assert project.train("vae", 1).plan == Path(root, "work/plan/models/vae/seed1/train")
     assert project.table().output == Path(results)
 
 

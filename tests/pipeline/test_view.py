@@ -47,6 +47,20 @@ def test_a_job_is_a_line_and_snakemake_is_silent(
     assert shown.made == {"train vae seed1"}
 
 
+def test_a_job_without_a_log_ends_in_silence(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rule without a command, as that of DVC's stages."""
+    shown = View()
+    shown.start(logger)
+    told = {"jobid": 3, "log": [], "rule_name": "model"}
+    logger.info("Rule", extra={"event": "job_info", **told})
+    ended(logger, 3)
+    shown.stop()
+    assert capsys.readouterr().out == ""
+    assert shown.made == {"model"}
+
+
 def test_lines_are_told_while_the_job_is_at_work_and_only_whole(
     logger: logging.Logger,
     tmp_path: Path,

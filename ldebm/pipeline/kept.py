@@ -94,7 +94,8 @@ def assemble(project: Project, folder: Path, out: Path) -> Iterator[str]:
     }
     chosen = project.params.model_copy(update={"models": models})
     write_results(chosen, project.root, out, folder)
-    yield f"{out}: {len(models)} rows" + (f"; not kept yet: {', '.join(absent)}" if absent else "")
+    count = f"{len(models)} row{'s' * (len(models) != 1)}"
+    yield f"{out}: {count}" + (f"; not kept yet: {', '.join(absent)}" if absent else "")
 
 
 def rows(project: Project) -> Iterator[Row]:

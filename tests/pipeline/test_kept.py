@@ -115,7 +115,7 @@ def test_rows_that_are_not_there_yet_are_named(make: Make, tmp_path: Path) -> No
     project = make("one", ["vae"])
     list(kept.keep(project, tmp_path / "kept"))
     (said,) = kept.assemble(project, tmp_path / "kept", tmp_path / "out")
-    assert said.endswith("1 rows; not kept yet: ae seed 1, dae seed 1")
+    assert said.endswith("1 row; not kept yet: ae seed 1, dae seed 1")
     assert [row["row"] for row in table(tmp_path / "out")] == ["TEST SET", "VAE"]
 
 

@@ -1,6 +1,7 @@
 """What is kept under results/published: README shows it as it is, and it cannot be impossible."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,18 @@ def rows_of(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("kept", "heading"),
-    [("demo", "## What the demo gives"), ("ptb-all", "## Penn Treebank, shortened")],
+    ("kept", "heading", "models"),
+    [
+        ("overnight", "## Penn Treebank, overnight", None),  # as many as are finished
+        ("demo", "## What the demo gives", 16),
+        ("ptb-all", "## Penn Treebank, shortened", 16),
+    ],
 )
-def test_readme_shows_the_table_that_is_kept(kept: str, heading: str) -> None:
+def test_readme_shows_the_table_that_is_kept(kept: str, heading: str, models: int | None) -> None:
     shown = rows_of((ROOT / "README.md").read_text(encoding="utf-8").partition(heading)[2])
     table = (ROOT / f"results/published/{kept}/table.md").read_text(encoding="utf-8")
     assert shown == rows_of(table)
-    assert len(shown) == 19  # heading, rule, test set, 16 rows
+    assert models is None or len(shown) == 3 + models  # heading, rule, test set
 
 
 def test_no_row_of_the_demo_is_below_the_entropy_of_its_source() -> None:
@@ -38,3 +43,26 @@ def test_no_row_of_the_demo_is_below_the_entropy_of_its_source() -> None:
         found = [float(row[name]) for row in rows if row[name]]
         assert len(found) == {"nll": 14, "nll_importance": 9}[name]
         assert min(found) > float(test_set["nll"])
+
+
+def test_the_pages_figures_of_a_kept_row_are_its_scores() -> None:
+    """docs/reproduction.md of LDEBM, against what its steps left."""
+    page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    kept = ROOT / "results/published/overnight"
+    scores: dict[str, float] = {}
+    for kind in ("judgements", "evaluations", "likelihoods"):
+        scores |= json.loads((kept / kind / "ldebm/seed1/scores.json").read_text())
+    for metric, decimals in (
+        ("bleu", 2),
+        ("wkl", 3),
+        ("rppl", 2),
+        ("nll", 2),
+        ("nll_published", 2),
+    ):
+        assert f" {scores[metric]:.{decimals}f} " in page, metric
+    with (kept / "models/ldebm/seed1/history.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["valid_bleu"]:
+                cells = [f"{float(row['epoch']):.0f}"]
+                cells += [f"{float(row[name]):.2f}" for name in ("valid_loss", "valid_bleu")]
+                assert f"| {' | '.join(cells)} | {float(row['valid_prior_fit']):.1f} |" in page

@@ -146,7 +146,7 @@ def _here(words: list[str], variables: dict[str, str], folder: Path, given: Path
     with (
         chdir(folder),
         patch.dict(os.environ, variables),
-        patch("ldebm.pipeline.project.open_tracker", lambda *_, **__: NoTracker()),
+        patch("ldebm.pipeline.record.open_tracker", lambda *_, **__: NoTracker()),
         patch("sys.stdin", (given or Path(os.devnull)).open(encoding="utf-8")),
         warnings.catch_warnings(),
         redirect_stdout(out),

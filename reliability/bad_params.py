@@ -3,7 +3,7 @@
 from reliability.bad_case import BadInput, all_of, directory, file, link, missing, nothing
 
 FETCH = "ldebm data fetch"
-LAID = f"{FETCH} --overlay overlay.yaml"
+LAID = f"{FETCH} --overlay overlay.yaml --root ."
 
 
 def _file(name: str, content: str | bytes, says: str) -> BadInput:
@@ -153,7 +153,7 @@ OTHERS = [
     _laid(
         "run: {device: cuda}",
         r"run\.device: cuda is asked for",
-        "ldebm train vae --seed 9 --overlay overlay.yaml",
+        "ldebm train vae --seed 9 --overlay overlay.yaml --root .",
     ),
     _laid("run: {precision: float64}", r"run\.precision: .*float64"),
     _laid("judge: {epochs: 0}", r"judge\.epochs: .*0"),

@@ -15,7 +15,7 @@ from reliability.bad_case import (
 
 FETCH = "ldebm data fetch"
 TOKENIZE = "ldebm data tokenize"
-LAID = f"{FETCH} --overlay overlay.yaml"
+LAID = f"{FETCH} --overlay overlay.yaml --root ."
 TRAIN, TEST = "text/train.txt", "text/test.txt"
 SENTENCES = b"a meal is good .\nthe song was new .\n"
 
@@ -91,7 +91,7 @@ CONTENTS = [
     BadInput("some unknown words", all_of(file(TEST, b"the xyzzy\n"), after("data", "fetch")),
              TOKENIZE, r"read as <unk>: 0\.0% of train, .*% of valid, 50\.0% of test$", True),
     BadInput("vocabulary limit of 1", file("overlay.yaml", "data: {vocabulary_limit: 1}"),
-             f"{TOKENIZE} --overlay overlay.yaml",
+             f"{TOKENIZE} --overlay overlay.yaml --root .",
              "train.txt: none of its words is in the vocabulary.*raise data.vocabulary_limit"),
 ]  # fmt: skip
 
@@ -114,7 +114,7 @@ CODE = [
     _code("fails on a line", _function("return line[999]"), "train.txt, line 1: .*IndexError"),
     _code("ends on a line", _function("raise SystemExit(0)"), "train.txt, line 1: .*SystemExit"),
     _code("gives None", _function("return None"), "train.txt, line 1: .*AttributeError"),
-    _code("gives a list", _function("return line.split()"), "train.txt, line 1: .*AttributeError"),
+    _code("gives a list", _function("return line.split()"), "train.txt, line 1: .*TypeError"),
     _code("gives bytes", _function("return line.encode()"), "train.txt, line 1: .*TypeError"),
     _code("gives nothing", _function("return ''"), "train.txt holds no sentence"),
     _code("gives a surrogate", _function("return chr(0xd800)"), "line 1: .*UnicodeEncodeError"),

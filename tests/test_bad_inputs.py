@@ -71,7 +71,7 @@ def test_a_password_of_the_store_is_nowhere(tiny: Path, tmp_path: Path) -> None:
         if path.is_file():
             file(f"project/{path.relative_to(tiny)}", path.read_bytes())(tmp_path)
     folder = tmp_path / "project"
-    trained = run(f"{store} python -m ldebm train vae --overlay overlay.yaml", folder)
+    trained = run(f"{store} python -m ldebm train vae --overlay overlay.yaml --root .", folder)
     assert trained.status == 0, trained
     assert "fails" in trained.err
     sent = run(f"{store} python -m ldebm sync", folder)

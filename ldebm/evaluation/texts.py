@@ -28,10 +28,10 @@ def score(context: Context, samples: Path, references: Path | None) -> Iterator[
         UserError: the judge needs more sentences; what needs fewer is given before.
     """
     lines, corpus, judge = _lines(context, samples), context.corpus, context.params.judge
-    _warn_of_unknown(lines, corpus.vocabulary)
     if references is not None:
         bleu = corpus_bleu(lines, _lines(context, references))
         yield {"metric": "bleu", "score": bleu.score, "signature": bleu.signature}
+    _warn_of_unknown(lines, corpus.vocabulary)
     wkl = word_kl(lines[: judge.train_sentences], corpus.texts(corpus.train))
     yield {"metric": "wkl", "score": wkl.score, "signature": wkl.signature}
     if len(lines) < (needed := judge.train_sentences + judge.valid_sentences):

@@ -51,6 +51,16 @@ def test_a_training_is_what_its_matrices_have_to_do(params: Params) -> None:
     assert hours * 3600 == pytest.approx(expected, rel=0.05)
 
 
+def test_every_posterior_sample_is_written(params: Params) -> None:
+    """VAE, at most 50 validations of 2,000 steps of 30 sentences: read once, written 20 times."""
+    size = SentenceSize(vocabulary=223, embedding=96, hidden=96, dropout=0.0)
+    model = params.models["vae"].build(size)
+    word = 3 * (operations.encoder_macs(model) + 20 * operations.decoder_macs(model))
+    expected = 2 * 100_000 * 30 * 22 * word / (0.7 * 1e12) + 100_000 * 0.01 + 5
+    hours = announce.estimated_hours(params, stale("train vae"), 1, lambda precision: 1e12)
+    assert hours * 3600 == pytest.approx(expected, rel=0.02)
+
+
 def test_more_cores_and_faster_ones_take_less(params: Params) -> None:
     def hours(cores: int, speed: float) -> float:
         steps = stale("train vae", "judge vae", "sample vae", "likelihood vae", "evaluate vae")

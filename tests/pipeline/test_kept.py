@@ -53,8 +53,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A project on a machine of its own, of which some rows are finished."""
     monkeypatch.setattr("ldebm.report.write.draw_figures", lambda *given: None)
 
-    def project(machine: str, finished: list[str], **evaluation: Any) -> Project:
-        raw = shipped_parameters()
+    def project(
+        machine: str, finished: list[str], seeds: tuple[int, ...] = (1,), **evaluation: Any
+    ) -> Project:
+        raw = shipped_parameters() | {"seeds": list(seeds)}
         raw["data"] |= {"corpus": "grammar"}
         raw["data"]["grammar"] |= {"train": 30, "valid": 5, "test": 5}
         raw["models"] = {key: raw["models"][key] for key in ("vae", "ae", "dae")}
@@ -169,6 +171,24 @@ def test_a_row_made_with_other_parameters_is_refused(make: Make, tmp_path: Path)
     other = make("two", [], likelihood_samples=7)
     with pytest.raises(UserError, match=r"evaluation.likelihood_samples was 500, and is 7 here"):
         list(kept.assemble(other, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_a_parameter_that_only_one_of_both_has_is_another(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    list(kept.keep(project, tmp_path / "kept"))
+    path = tmp_path / "kept/likelihoods/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["parameters"]["evaluation"]["likelihood_chunk"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"evaluation.likelihood_chunk was None, and is 100 here"):
+        list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_a_row_stands_in_the_table_when_all_its_seeds_are_kept(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"], seeds=(1, 2))
+    list(kept.keep(project, tmp_path / "kept"))
+    (said,) = kept.assemble(project, tmp_path / "kept", tmp_path / "out")
+    assert "0 rows; not kept yet: vae seed 2, " in said
 
 
 def test_the_precision_of_a_machine_is_no_other_parameter(make: Make, tmp_path: Path) -> None:

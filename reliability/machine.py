@@ -18,7 +18,7 @@ HARM = ("flip", "cut", "lose")
 VALUES = 3  # of the parameter
 REMEDIES = 5  # lines that may be followed before a run has to succeed
 DELETE = re.compile(r"^ldebm: error: (.*?): .*\bdelete\b")
-Moment = st.floats(0, 1, exclude_max=True)
+Moment = st.floats(0, 1, exclude_max=True, allow_subnormal=False)
 
 
 class World(ABC):

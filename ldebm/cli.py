@@ -19,7 +19,7 @@ from ldebm.errors import UserError, of_system, one_line
 if TYPE_CHECKING:
     from ldebm.pipeline.project import Project
 
-FAILED = 3  # the exit status where a model failed, and all else is done
+MODEL_FAILED = 3  # the exit status where a model failed, and all else is done
 
 
 class Terminated(BaseException):
@@ -184,7 +184,7 @@ def _model_verb(options: argparse.Namespace) -> int:
     listed = [one.seed for one in project.steps() if (one.verb, one.key) == asked]
     given = listed or project.params.seeds if options.seed is None else [options.seed]
     said = [steps.run(project.step(*asked, seed), again=options.again) for seed in given]
-    return FAILED if "failed" in said else 0
+    return MODEL_FAILED if "failed" in said else 0
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -200,7 +200,7 @@ def _table(options: argparse.Namespace) -> int:
     failures = project.failures()
     for one in failures:
         print(f"ldebm: {one.step} failed: {one.reason}", file=sys.stderr)
-    return FAILED if failures else 0
+    return MODEL_FAILED if failures else 0
 
 
 def _keep(options: argparse.Namespace) -> None:

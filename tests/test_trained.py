@@ -320,5 +320,5 @@ def test_a_run_of_mlflow_is_a_model_too(
     for wrong in ("runs:/none", f"runs:/{other}"):
         assert main(["generate", wrong]) == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"ldebm: error: {wrong}/model: sqlite:///")
+        assert error.startswith(f"ldebm: error: {wrong}: sqlite:///")
         assert error.count("\n") == 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldebm.errors import UserError
-from ldebm.report.results import AGAIN, ModelResult, Results, SeedRun
+from ldebm.report.results import REMEDY, ModelResult, Results, SeedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def _columns(path: Path) -> dict[str, Array]:
     with path.open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     if not lines:
-        raise UserError(f"{path} holds no sentence; {AGAIN} again")
+        raise UserError(f"{path} holds no sentence; {REMEDY} again")
     return {
         name: np.array([line[name] for line in lines]) for name in lines[0] if name != "log_prob"
     }

@@ -24,7 +24,7 @@ from ldebm.metrics.base import Metric, Texts
 
 SCORED = ("judgements", "evaluations", "likelihoods")  # folders that hold a scores.json
 # A step has looked at its inputs before, and names the command; this is for who calls by hand.
-AGAIN = "run the step that makes it"
+REMEDY = "run the step that makes it"
 TEST_SET = "TEST SET"
 Scores = dict[str, float]
 
@@ -193,7 +193,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: no JSON mapping; {AGAIN} again")
+        raise UserError(f"{path} is damaged: no JSON mapping; {REMEDY} again")
     return values
 
 
@@ -208,7 +208,7 @@ def _read_history(path: Path) -> dict[str, NDArray[np.float64]]:
         )
         return dict(zip(names, values.reshape(len(cells), len(names)).T, strict=True))
     except ValueError:
-        raise UserError(f"{path} is damaged: no table of numbers; {AGAIN} again") from None
+        raise UserError(f"{path} is damaged: no table of numbers; {REMEDY} again") from None
 
 
 def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
@@ -223,7 +223,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {AGAIN}") from None
+        raise UserError(f"{path} is missing; {REMEDY}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
@@ -264,10 +264,10 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
         with path.open(encoding="utf-8", newline="") as file:
             log_probs = [float(row["log_prob"]) for row in csv.DictReader(file)]
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; {AGAIN}") from None
+        raise UserError(f"{path} is missing; {REMEDY}") from None
     except (KeyError, ValueError):
         problem = "no column log_prob of numbers"
-        raise UserError(f"{path} is damaged: {problem}; {AGAIN} again") from None
+        raise UserError(f"{path} is damaged: {problem}; {REMEDY} again") from None
     settings = params.evaluation
     chosen = subset(len(log_probs), settings.annealed.sentences, settings.seed)
     return -float(np.mean(np.array(log_probs)[chosen]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ldebm import params as parameters
 from ldebm.config import Params
+from ldebm.runtime.tracking import flatten
 
 OF_ALL: dict[str, set[str] | None] = {  # blocks, and the keys of them that count; None: all
     "data": {"vocabulary_limit"},
@@ -61,19 +62,11 @@ def _of_block(params: Params, shipped: Params, block: str) -> Iterator[tuple[str
 
 def _changes(here: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Keys with both values, a key of one side alone included."""
-    ours, theirs = dict(_leaves(here)), dict(_leaves(there))
+    ours, theirs = dict(flatten(here)), dict(flatten(there))
     for key in dict.fromkeys([*ours, *theirs]):
         pair = [_text(one.get(key, ABSENT)) for one in (ours, theirs)]
         if pair[0] != pair[1]:
             yield key, pair[0], pair[1]
-
-
-def _leaves(block: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,7 @@ Cells = dict[str, Any]
 
 OTHERS = ("Seeds", "Weights", "Training", "Device")
 PUBLISHED_EVALUATION = {"samples": 46000, "likelihood_samples": 500}
-FAILED = "✗"  # marks a row of which something failed
+CROSS = "✗"  # marks a row of which something failed
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 
 
@@ -147,7 +147,7 @@ def model_cells(found: Results, result: ModelResult) -> list[Cell]:
 
 def label(result: ModelResult) -> str:
     """The row's name, marked if something of it failed."""
-    return f"{result.label} {FAILED}" if result.failures else result.label
+    return f"{result.label} {CROSS}" if result.failures else result.label
 
 
 def other_cells(result: ModelResult) -> list[str]:
@@ -198,7 +198,7 @@ def notes(params: Params, found: Results) -> list[str]:
     rows, test = [result.row for result in found.models], len(found.corpus.test)
     shown = Shown(params, test, rows, found.scored, bool(found.published), found.test_set)
     failed = [reason for result in found.models for reason in _failures(result)]
-    said = [f"{FAILED} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
+    said = [f"{CROSS} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
     said += [note for one in found.metrics for note in one.notes(shown)]
     return said + _reductions(params, test)
 

@@ -13,7 +13,7 @@ LOGGED = "model"  # where in a run's artifacts
 
 
 def fetched(run: str, into: str) -> Path:
-    """The artifacts of `runs:/ID`, those in `model/`, or of `runs:/ID/PATH`, in a folder in `into`.
+    """What `runs:/ID` logged as its model, or what lies at `runs:/ID/PATH`, put below `into`.
 
     Raises:
         UserError: MLflow is not installed, or the store has no such run or artifacts.
@@ -31,10 +31,19 @@ def fetched(run: str, into: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    identity, _, path = run.removeprefix(RUN).partition("/")
-    uri = f"{RUN}{identity}/{path or LOGGED}"
+    _, _, path = run.removeprefix(RUN).partition("/")
     try:
+        uri = run if path else _model_of(run, store)
         return Path(download_artifacts(artifact_uri=uri, dst_path=into, tracking_uri=store))
     except (MlflowException, OSError) as error:
         problem = " ".join(redacted(str(error)).split())
-        raise UserError(f"{uri}: {redacted(store)} does not give it ({problem})") from None
+        raise UserError(f"{run}: {redacted(store)} does not give it ({problem})") from None
+
+
+def _model_of(run: str, store: str) -> str:
+    """The address of the model that a training made; of a run filled by hand, of its `model/`."""
+    from mlflow import MlflowClient
+
+    outputs = MlflowClient(store).get_run(run.removeprefix(RUN)).outputs
+    made = outputs.model_outputs if outputs is not None else []
+    return f"models:/{made[0].model_id}" if made else f"{run}/{LOGGED}"

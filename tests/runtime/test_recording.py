@@ -155,6 +155,7 @@ def test_a_model_is_opened_by_mlflow_and_writes_text(
     own = ldebm.load(context.out)
     assert loaded.predict({"n": [2]}, params={"seed": 5}) == own.sample(2, seed=5)
     assert loaded.predict({"n": [1, 1]}) == own.sample(1) * 2
+    assert ldebm.load(f"runs:/{run.info.run_id}").sample(2, seed=5) == own.sample(2, seed=5)
     found: Any = client(store).search_logged_models([run.info.experiment_id])
     assert [(one.status, one.name, one.source_run_id) for one in found] == [
         ("READY", "vae", run.info.run_id)

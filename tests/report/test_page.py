@@ -262,3 +262,13 @@ def test_settings_that_differ_are_those_that_were_changed(make_params: Any) -> N
         ("training.learning_rate.sentence", "0.5", "0.001", "VAE"),
         ("latent_dim", "3", "40", "AE"),
     ]
+
+
+def test_a_cell_names_the_commands_of_all_its_seeds(runs: Any, make_params: Any) -> None:
+    for seed in (3, 4):
+        runs.run("vae", seed)
+    commands = {("judge", "vae", seed): f"ldebm judge vae --seed {seed}" for seed in (1, 3, 4)}
+    params = make_params({"vae": "VAE"}, seeds=[3, 4])
+    found = read_results(params, runs.root)
+    rows = page.content(params, found, runs.root, runs.root, commands)["rows"]
+    assert rows[1]["cells"][0][2].splitlines() == [commands["judge", "vae", n] for n in (3, 4)]

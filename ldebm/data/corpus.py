@@ -18,7 +18,7 @@ from ldebm.data.files import read_sentences, staged
 from ldebm.data.vocabulary import SPECIALS, UNK, Vocabulary
 from ldebm.errors import UserError
 
-AGAIN = "run `ldebm data tokenize` again"
+REMEDY = "run `ldebm data tokenize` again"
 CHUNK = 4096  # sentences encoded and written at a time
 
 
@@ -84,7 +84,7 @@ def _open_split(folder: Path, split: str) -> Split:
     tokens = _open_array(folder / f"{split}.tokens.npy")
     offsets = _open_array(folder / f"{split}.offsets.npy")
     if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(tokens):
-        raise UserError(f"{folder / split}.offsets.npy does not fit {split}.tokens.npy; {AGAIN}")
+        raise UserError(f"{folder / split}.offsets.npy does not fit {split}.tokens.npy; {REMEDY}")
     return Split(tokens, offsets)
 
 
@@ -93,9 +93,9 @@ def _open_array(path: Path) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         problem = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
-        raise UserError(f"{path} {problem}; {AGAIN}") from error
+        raise UserError(f"{path} {problem}; {REMEDY}") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
-        raise UserError(f"{path} is damaged: not a flat array of whole numbers; {AGAIN}")
+        raise UserError(f"{path} is damaged: not a flat array of whole numbers; {REMEDY}")
     return array
 
 
@@ -169,7 +169,7 @@ def _write_split(
             offsets.write(ends.tobytes())
             end = int(ends[-1])
     if end != words:
-        raise UserError(f"{path} changed while it was read; {AGAIN}")
+        raise UserError(f"{path} changed while it was read; {REMEDY}")
 
 
 def _write_header(file: BinaryIO, dtype: np.dtype[Any], length: int) -> None:

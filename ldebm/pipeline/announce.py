@@ -162,8 +162,7 @@ def _word_types(params: Params) -> int:
 
 
 def _sentences(params: Params, split: str) -> int:
-    """How many sentences a split has; a user's own text is taken to be as long as the treebank."""
-    return sizes(params.data).get(split, PTB_SENTENCES[split])
+    return (sizes(params.data) or PTB_SENTENCES)[split]
 
 
 def _span(hours: float) -> str:

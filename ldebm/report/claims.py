@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ NOTE = (
     "0 where the claim's direction is right; its half width is that of Welch's 95 % interval over "
     "seeds. A claim holds or fails where that interval excludes 0; one seed decides nothing, but "
     "of NLL, whose interval is then over the test sentences, in pairs: it is of these trainings. "
+    "Nothing is decided by a value with ≤ that is the worse one: it may come out lower. "
     "`information` is what a row's symbols or code say of the test sentences, in nats; `prior_fit` "
     "is how far its sampler is from its posterior (docs/likelihood.md)."
 )
@@ -61,11 +62,12 @@ class Finding:
 
     difference: float
     half_width: float | None
+    loose: bool = False  # the value that is worse is only a bound, and may come out better
 
     @property
     def verdict(self) -> Verdict:
-        """Undecided where the interval holds 0, or where one seed gives no interval."""
-        if self.half_width is None or abs(self.difference) <= self.half_width:
+        """Undecided where the interval holds 0, one seed gives none, or the worse is loose."""
+        if self.half_width is None or abs(self.difference) <= self.half_width or self.loose:
             return "undecided"
         return "holds" if self.difference > 0 else "fails"
 
@@ -99,7 +101,8 @@ def write(found: Results, runs: Path, folder: Path) -> None:
     columns = ["claim", "better", "than", "by", "difference", "half_width", "verdict"]
     frame = pd.DataFrame(list(rows(found, runs)), columns=columns)
     frame.to_csv(folder / "claims.csv", index=False)
-    said = frame.to_markdown(index=False, floatfmt=".3g", missingval="")
+    shown = frame.astype(object).where(frame.notna(), None)  # beside numbers None becomes nan
+    said = shown.to_markdown(index=False, floatfmt=".3g", missingval="")
     text = f"# The paper's claims on {len(found.models)} rows\n\n{NOTE}\n\n{said}\n"
     (folder / "claims.md").write_text(text, encoding="utf-8")
 
@@ -113,6 +116,7 @@ def _between(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
     """Claims of two rows."""
     results = {one.row: one for one in reversed(found.models)}
     directions = BETTER | {one.key: one.better for one in found.metrics}
+    bounds = {one.key: one.bound for one in found.metrics}
     for claim, *rows, keys in CLAIMS:
         for key in keys:
             pair = [results[row] for row in rows if row in results]
@@ -121,7 +125,9 @@ def _between(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
                 finding = compare(values[0], values[1], directions[key] == "lower")
                 if key == "nll" and finding.half_width is None:
                     finding = _over_sentences(pair, runs) or finding
-                yield _line(claim, rows, key, finding)
+                loser = pair[finding.difference > 0]
+                loose = any(loser.values(bounds.get(key) or ""))
+                yield _line(claim, rows, key, replace(finding, loose=loose))
 
 
 def _within(found: Results) -> Iterator[dict[str, Any]]:

@@ -88,6 +88,22 @@ def test_of_one_seed_likelihoods_are_compared_sentence_by_sentence(
     assert float(line["half_width"]) == pytest.approx(1.95996 / 3**0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("falling", "verdict"), [("ldebm", "undecided"), ("vae", "fails"), ("", "fails")]
+)
+def test_a_bound_that_is_the_worse_value_decides_nothing(
+    runs: Any, make_params: Any, falling: str, verdict: str
+) -> None:
+    """LDEBM is 2 nats worse than VAE; if that is a bound which still falls, it may be better."""
+    for key, values in {"vae": (20.0, 30.0, 40.0), "ldebm": (22.0, 32.1, 41.9)}.items():
+        runs.run(key, scores={"nll": sum(values) / 3, "still_falling": float(key == falling)})
+        lines = "".join(f"{number},{value}\n" for number, value in enumerate(values))
+        (runs.folder("likelihoods", key, 1) / "sentences.csv").write_text(f"sentence,nll\n{lines}")
+    found = claims_of(runs, make_params, {"vae": "VAE", "ldebm": "LDEBM"}, [1])
+    assert [row["verdict"] for row in found if row["by"] == "nll"] == [verdict]
+    assert "nan" not in (runs.root / "claims.md").read_text(encoding="utf-8")
+
+
 def test_whether_short_chains_suffice_and_symbols_say_more(runs: Any, make_params: Any) -> None:
     for place, (fit, longer) in enumerate([(5.0, 9.0), (5.1, 9.2), (4.9, 9.1)], start=1):
         scores = {"prior_fit": fit, "prior_fit_longer": longer, "information": 2.0 + place / 100}

@@ -65,7 +65,7 @@ def _write_plan(step: Step, hashes: Hashes) -> bool:
     stale, manifest = is_stale(step, hashes), step.output / MANIFEST
     if not stale:
         os.utime(step.plan, (0, 0))
-    elif manifest.exists() and step.plan.stat().st_mtime_ns <= manifest.stat().st_mtime_ns:
+    elif not manifest.exists() or step.plan.stat().st_mtime_ns <= manifest.stat().st_mtime_ns:
         os.utime(step.plan)
     return stale
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ldebm.config import Params
 from ldebm.data.files import staged
-from ldebm.report import claims, diagnostics, interpretability, page, table
+from ldebm.report import claims, curves, diagnostics, interpretability, page, table
 from ldebm.report.figures import draw_figures
 from ldebm.report.results import read_results
 
@@ -17,7 +17,7 @@ def write_results(
     runs: Path | None = None,
     commands: page.Commands | None = None,
 ) -> None:
-    """The table, claims, what the symbols mean, the page, figures/*.png, each whole or not at all.
+    """The table, claims, curves, what the symbols mean, the page, figures/*.png; each whole or not.
 
     Args:
         commands: what runs the steps, for the page.
@@ -37,6 +37,7 @@ def write_results(
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
+        curves.write_csv(found, folder / "curves.csv")
         claims.write(found, runs or root, folder)
         page.write(params, found, root, runs or root, commands or {}, folder / "report.html")
     with staged(results / "figures") as folder:

@@ -228,6 +228,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(
     assert list(contents[0]) == [
         "claims.csv",
         "claims.md",
+        "curves.csv",
         *names,
         "interpretability.csv",
         "interpretability.md",
@@ -283,3 +284,16 @@ def test_real_text_that_cannot_be_judged_leaves_its_cell_empty(runs: Any, make_p
     found = table(runs.root / "results")
     assert found["TEST SET"]["rppl_real_text"] == ""
     assert found["VAE"]["rppl"] == "300.0"
+
+
+def test_curves_hold_the_validations_of_every_seed(runs: Any, make_params: Any) -> None:
+    line = {"step": 3, "epoch": 0.25, "loss": 9.5, "valid_loss": 8.125, "valid_bleu": 1.5}
+    runs.run("vae", 1)
+    runs.run("vae", 2, history=[{**line, "valid_prior_fit": 0.75}, {"step": 4, "loss": 2.0}])
+    write_results(make_params({"vae": "VAE"}, seeds=(1, 2)), runs.root, runs.root)
+    assert (runs.root / "curves.csv").read_text().splitlines() == [
+        "model,seed,step,epoch,valid_loss,valid_bleu,valid_prior_fit",
+        "VAE,1,100,1,14,,",
+        "VAE,1,200,2,12.5,,",
+        "VAE,2,3,0.25,8.125,1.5,0.75",
+    ]

@@ -59,6 +59,7 @@ rule table:
         update(f"{RESULTS}manifest.json"),
         update(f"{RESULTS}table.md"),
         update(f"{RESULTS}metrics.json"),
+        update(f"{RESULTS}curves.csv"),
         *(reported(*one) for one in REPORTED),
     log:
         f"{ROOT}work/logs/table.log",

@@ -2,9 +2,11 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +32,23 @@ def test_readme_shows_the_table_that_is_kept(kept: str, heading: str, models: in
     table = (ROOT / f"results/published/{kept}/table.md").read_text(encoding="utf-8")
     assert shown == rows_of(table)
     assert models is None or len(shown) == 3 + models  # heading, rule, test set
+
+
+def test_the_claims_of_the_demo_are_counted_as_they_are_kept() -> None:
+    with (ROOT / "results/published/demo/claims.csv").open(encoding="utf-8", newline="") as file:
+        verdicts = Counter(row["verdict"] for row in csv.DictReader(file))
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"come to {verdicts.total()} [inequalities" in said
+    holds, fails, undecided = (verdicts[one] for one in ("holds", "fails", "undecided"))
+    assert f"{holds} hold here, {fails} fail and {undecided} are undecided" in said
+
+
+def test_the_kept_demo_is_the_demo_but_for_its_seeds() -> None:
+    shipped, kept = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+        for name in ("workflow/demo.yaml", "results/published/demo.yaml")
+    )
+    assert kept == {**shipped, "seeds": [1, 2, 3]}
 
 
 def test_no_row_of_the_demo_is_below_the_entropy_of_its_source() -> None:

@@ -55,10 +55,12 @@ def faults() -> Iterator[Fault]:
         yield Fault(f"{verb} killed", random, KEPT, kills.killed(verb), often, quick)
     one, kind = kills.killed("train", "ldebm"), "an energy-based training killed"
     yield Fault(kind, random, KEPT, one, 5)
-    for orphans, how in ((True, "its jobs work on"), (False, "its jobs too")):
-        how = f"SIGKILL at a random moment, {how}; the same command at once"
-        takes = f"waits for what is at work and takes over; {SAME}" if orphans else KEPT
-        yield Fault("Snakemake killed", how, takes, kills.snakemake_killed(orphans), 2)
+    how = "SIGKILL at a random moment; the same command at once"
+    takes = f"waits for what is at work and takes over; {SAME}"
+    yield Fault(
+        "Snakemake killed", f"{how}, its jobs at work", takes, kills.snakemake_killed(True), 2
+    )
+    yield Fault("Snakemake and its jobs killed", how, KEPT, kills.snakemake_killed(False), 2)
     twice = f"one waits and takes what the other made; {SAME}"
     yield Fault("train twice at once", "a second process", twice, kills.two_at_once("train"), 2, 1)
     yield Fault("Snakemake twice at once", "a second one", twice, kills.two_snakemakes, 1)

@@ -113,7 +113,7 @@ CODE = [
     _code("imports what is not there", "import no_such_module\n", "ModuleNotFoundError"),
     _code("fails on a line", _function("return line[999]"), "train.txt, line 1: .*IndexError"),
     _code("ends on a line", _function("raise SystemExit(0)"), "train.txt, line 1: .*SystemExit"),
-    _code("gives None", _function("return None"), "train.txt, line 1: .*AttributeError"),
+    _code("gives None", _function("return None"), "train.txt, line 1: .*gives None, no sentence"),
     _code("gives a list", _function("return line.split()"), "train.txt, line 1: .*TypeError"),
     _code("gives bytes", _function("return line.encode()"), "train.txt, line 1: .*TypeError"),
     _code("gives nothing", _function("return ''"), "train.txt holds no sentence"),

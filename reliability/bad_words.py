@@ -158,7 +158,7 @@ SNAKEMAKE = [
     _config("overlay a folder", "--config overlay=text", "text: cannot be read"),
     _config("unknown model", "-- models/vea/seed1/manifest.json",
             "models/vea/seed1/manifest.json.*did you mean models/vae/seed1/manifest.json"),
-    _config("unknown model, its seeds", "-- work/seeds/models/vea", "work/seeds/models/vea"),
+    _config("unknown model, its steps", "-- work/models/vea", "work/models/vea: nothing"),
     _config("no seed", "-- models/vae/seedx/manifest.json", "models/vae/seedx/manifest.json"),
     _config("a model that is not trained", "-- models/real/seed1/manifest.json", "models/real"),
     BadInput("snakemake parameters in latin-1", file("params.yaml", b"seeds: [1] # \xe9\n"),

@@ -152,7 +152,7 @@ def _sent(lab: Lab, expected: int) -> Problem:
     """What was missed is sent: so many validations, each there once."""
     problem = _ldebm(lab, "sync").problem(0, "sent to")
     with closing(sqlite3.connect(lab.folder / "mlflow.db", timeout=60)) as database:
-        query = "select count(*), count(distinct step) from metrics where key = 'valid_loss'"
+        query = "select count(*), count(distinct step) from metrics where key = 'valid/loss'"
         points, steps = database.execute(query).fetchone()
     return problem or (None if points == steps == expected else f"{points} points of {steps} steps")
 

@@ -24,3 +24,8 @@ def test_on_the_page_every_fault_ended_as_it_should() -> None:
     assert list(rows) == [fault.name for fault in known if fault.name in rows]
     assert all(fault.happens in rows[fault.name] for fault in known if fault.name in rows)
     assert reliability.page(rows) == reliability.PAGE.read_text(encoding="utf-8")
+
+
+def test_every_fault_has_a_line_of_its_own() -> None:
+    names = [fault.name for fault in reliability.faults()]
+    assert len(set(names)) == len(names)

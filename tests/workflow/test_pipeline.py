@@ -290,6 +290,14 @@ def test_plots_show_figures_and_the_validations_as_data(
     shown = lines["content"]["data"]["values"]
     assert [{"model": one["model"], "y": one["valid_loss"]} for one in shown] == values
     assert {one["model"] for one in values} == {"VAE", "DGM-VAE"}
+    for name, column in (
+        ("validation loss", "valid_loss"),
+        ("reconstruction of validation sentences", "valid_bleu"),
+        ("prior fit", "valid_prior_fit"),
+    ):
+        content = drawn[name][0]["content"]
+        assert content["transform"][0]["calculate"].endswith(f"+datum['{column}']")
+        assert content["encoding"]["x"]["field"] == "epoch"
 
 
 def test_a_second_seed_trains_itself_alone_and_the_table_states_the_spread(

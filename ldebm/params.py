@@ -205,6 +205,11 @@ def _check_groups(key: str, config: RowConfig) -> None:
                 f"models.{key}.training.{name}: gives {', '.join(given)}; "
                 f"the row {config.name} has {', '.join(config.optimised)}"
             )
+    if getattr(config.training, "energy_average", None) and "energy" not in config.optimised:
+        raise UserError(
+            f"models.{key}.training.energy_average: the row {config.name} has no energy network; "
+            "leave it out"
+        )
 
 
 def _first_line(error: ValidationError, prefix: str = "") -> str:

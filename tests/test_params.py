@@ -8,7 +8,7 @@ import pytest
 from shipped import shipped_parameters, write_shipped_parameters
 
 from ldebm import params, rows
-from ldebm.config import EpochTraining, PatienceTraining
+from ldebm.config import EpochTraining, Optimisation, PatienceTraining
 from ldebm.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -179,6 +179,20 @@ def test_an_overlay_may_leave_rows_out_and_write_numbers_as_people_do(
     assert "vae" not in laid.models
     assert len(laid.models) == len(params.load(shipped_file).models) - 1
     assert laid.models["ae"].training.learning_rate["sentence"] == 0.01
+
+
+def test_an_average_of_energy_weights_needs_an_energy(shipped: dict[str, Any]) -> None:
+    given = params.validate(changed(shipped, "models.ldebm.training.energy_average", 0.9), "")
+    assert isinstance(training := given.models["ldebm"].training, EpochTraining)
+    assert training.energy_average == 0.9
+    epochs = {"stop": "epochs", "epochs": 1, "select": "last", "energy_average": 0.9}
+    shared = {
+        name: shipped["models"]["vae"]["training"][name] for name in Optimisation.model_fields
+    }
+    with pytest.raises(
+        UserError, match=r"models\.vae\.training\.energy_average: the row VAE has no"
+    ):
+        params.validate(changed(shipped, "models.vae.training", shared | epochs), "")
 
 
 def test_an_overlay_replaces_what_it_names_and_nothing_else(

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
+from ldebm.training.averaging import MovingAverage
 from ldebm.training.policies import Policy, new_policy
 
 LOG_EVERY = 50  # steps
@@ -39,6 +41,8 @@ class Trainer:
         self.optimiser = torch.optim.Adam(
             [{"params": group} for group in self.groups.values()], fused=True
         )
+        decay = getattr(self.training, "energy_average", None)
+        self.average = MovingAverage(self.groups["energy"], decay) if decay else None
         self.policy: Policy = new_policy(self.training)
         self.generator = torch.Generator(context.device).manual_seed(context.seed)
         self.rng = np.random.default_rng(context.seed)
@@ -79,7 +83,9 @@ class Trainer:
             if logged or ended:
                 self._check_finite()
             if logged:
-                report(self._log(self._validate() if due else {}))
+                with self.average.in_place() if due and self.average else nullcontext():
+                    validation = self._validate() if due else {}
+                report(self._log(validation))
                 if due or time.perf_counter() - saved > CHECKPOINT_EVERY:
                     self._save()
                     saved = time.perf_counter()
@@ -99,6 +105,8 @@ class Trainer:
         self.recent.append(loss.terms | {"loss": loss.total.detach()} | self._clip())
         self._set_learning_rates()
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update()
         self.progress.step += 1
         self.progress.position += 1
         self.progress.tokens += int(batch.lengths.sum())
@@ -229,6 +237,8 @@ class Trainer:
         tensors = checkpoint.with_prefix("model", checkpoint.model_tensors(self.model))
         tensors |= checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser))
         tensors |= checkpoint.with_prefix("random", self._random_states())
+        if self.average is not None:
+            tensors |= {f"average/{number}": one for number, one in enumerate(self.average.average)}
         if self.plan is not None:
             tensors["plan/order"] = torch.from_numpy(self.plan.order)
             if self.plan.labels is not None:
@@ -251,6 +261,9 @@ class Trainer:
             return  # the weights to keep cannot be had from elsewhere
         checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
         checkpoint.restore_optimiser(self.optimiser, checkpoint.under_prefix("optimiser", tensors))
+        if self.average is not None:
+            for number, one in enumerate(self.average.average):
+                one.copy_(tensors[f"average/{number}"])
         self.progress = Progress(**state["progress"])
         self._set_random_states(checkpoint.under_prefix("random", tensors), path)
         plan = checkpoint.under_prefix("plan", tensors)

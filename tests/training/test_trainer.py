@@ -3,6 +3,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,16 +44,20 @@ models:
 TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 
 
+AVERAGED = {"models": {"ldebm": {"training": {"energy_average": 0.6}}}}
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Path]:
     folder = tmp_path_factory.mktemp("corpus")
-    raw = params.merge(
-        shipped_parameters(),
-        yaml.safe_load(OVERLAY),
-    )
     write_corpus(folder / "raw", 1, {"train": 300, "valid": 40, "test": 40})
     tokenize(folder / "raw", folder / "tokens", None)
-    return params.validate(raw, "params.yaml"), folder / "tokens"
+    return validated({}), folder / "tokens"
+
+
+def validated(changes: dict[str, Any]) -> Params:
+    raw = params.merge(shipped_parameters(), yaml.safe_load(OVERLAY))
+    return params.validate(params.merge(raw, changes), "params.yaml")
 
 
 def run(
@@ -75,10 +80,15 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("key", ["vae", "ldebm"])
+@pytest.mark.parametrize(("key", "changes"), [("vae", {}), ("ldebm", {}), ("ldebm", AVERAGED)])
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
-    small: tuple[Params, Path], key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: tuple[Params, Path],
+    key: str,
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    small = validated(changes), small[1]
     monkeypatch.setattr(trainer_module, "LOG_EVERY", 4)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     whole = run(small, key, tmp_path, "whole")
@@ -99,6 +109,42 @@ def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
     monkeypatch.setattr(Trainer, "_step", step)
     parts = run(small, key, tmp_path, "parts")
     assert parts == whole
+
+
+def test_the_energys_average_is_kept_and_everything_elses_last_weights(
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The average recomputed from the weights after every step, which it must not change."""
+    settings, tokens = small
+    _, plain = run(small, "ldebm", tmp_path, "plain")
+    seen: list[dict[str, torch.Tensor]] = []
+    step = Trainer._step
+
+    def watched(self: Trainer) -> None:
+        if not seen:
+            seen.append(own(self))
+        step(self)
+        seen.append(own(self))
+
+    def own(one: Trainer) -> dict[str, torch.Tensor]:
+        return {name: each.clone() for name, each in checkpoint.model_tensors(one.model).items()}
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    _, history = run((validated(AVERAGED), tokens), "ldebm", tmp_path, "averaged")
+    kept, _ = checkpoint.load(tmp_path / "averaged/out/model.safetensors")
+    energy = {name for name, _ in build_model(settings, "ldebm", 10).prior.named_parameters()}
+    energy = {f"prior.{name}" for name in energy}
+    assert energy < kept.keys()
+    for name, tensor in kept.items():
+        expected = seen[0][name]
+        for each in seen[1:]:
+            expected = 0.6 * expected + 0.4 * each[name] if name in energy else each[name]
+        torch.testing.assert_close(tensor, expected, msg=name)
+    assert any((kept[name] - seen[-1][name]).abs().max() > 1e-5 for name in energy)
+    losses = [[row["loss"] for row in rows] for rows in (plain, history)]
+    assert losses[0] == losses[1]
+    fits = [[row["valid_prior_fit"] for row in rows] for rows in (plain, history)]
+    assert fits[0] != fits[1]
 
 
 @pytest.mark.parametrize("damaged", ["checkpoint.safetensors", "best.safetensors"])

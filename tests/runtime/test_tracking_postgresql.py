@@ -21,6 +21,8 @@ from urllib.request import urlopen
 import pytest
 from shipped import write_shipped_parameters
 
+from ldebm.runtime import checkpoint
+
 pytestmark = pytest.mark.services
 OVERLAY = """
 data: {corpus: grammar, grammar: {seed: 1, train: 600, valid: 40, test: 40}}
@@ -33,6 +35,7 @@ models:
                min_learning_rate: 1.0e-30}
 """
 PASSWORD = "s3cret"
+EVERY = 10  # steps between validations
 
 
 class Service:
@@ -133,11 +136,18 @@ def training(project: Path, uri: str | None) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def validations(process: "subprocess.Popen[str]", count: int) -> None:
-    """Wait until a training has said so many lines."""
-    assert process.stdout is not None
-    for _ in range(count):
-        assert process.stdout.readline(), process.communicate()
+def validations(process: "subprocess.Popen[str]", project: Path, count: int) -> None:
+    """Wait until a training has validated, and so saved, so many times more."""
+    last = step_of(project) + count * EVERY
+    while step_of(project) < last:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def step_of(project: Path) -> int:
+    """How far the training in a project is."""
+    found = list((project / "work").glob("train-vae-seed-1/**/checkpoint.safetensors"))
+    return int(checkpoint.load(found[0])[1]["progress"]["step"]) if found else 0
 
 
 def test_every_point_is_there_once_and_the_weights_are_the_same(
@@ -154,9 +164,9 @@ def test_every_point_is_there_once_and_the_weights_are_the_same(
     faults = [database.kill, database.start, server.kill, server.start]
     for fault in faults:
         process = training(tmp_path / "killed", uri)
-        validations(process, 8)
+        validations(process, tmp_path / "killed", 8)
         fault()
-        validations(process, 8)
+        validations(process, tmp_path / "killed", 8)
         process.kill()
         said = process.communicate()
         assert len(said[1].splitlines()) <= 1, said[1]

@@ -10,8 +10,8 @@ from torch import Tensor
 class MovingAverage:
     """a ← d a + (1 - d) w after every step, from the first weights on.
 
-    The sampler of an energy that is learned from its own samples swings from step to step: it is
-    the energy's average over many of them that fits (docs/likelihood.md).
+    The sampler of an energy that is learned from its own samples swings from step to step, that of
+    the average less (docs/likelihood.md).
     """
 
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
@@ -21,7 +21,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Take the weights of a step in."""
-        torch._foreach_lerp_(self.average, self.weights, 1 - self.decay)
+        for average, weight in zip(self.average, self.weights, strict=True):
+            average.lerp_(weight, 1 - self.decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -281,6 +281,9 @@ def test_plots_show_figures_and_the_validations_as_data(
     page = (project / "dvc_plots/index.html").read_text()
     shutil.rmtree(project / "dvc_plots")
     assert page.count("<img") == 5
+    loaded = re.findall(r'(?:src|href)="(http[^"]*)"', page)  # what draws the data, and no more
+    assert loaded
+    assert all(re.search(r"/vega(-lite|-embed)?@[\d.]+$", one) for one in loaded)
     assert "<title>ldebm" in page
     drawn = json.loads(run("dvc plots show --json").stdout)["data"]
     with (project / "results/curves.csv").open() as file:

@@ -131,6 +131,17 @@ def test_claims_have_their_intervals_and_verdicts(runs: Any, make_params: Any) -
     assert claims["LDEBM improves on VAE | LDEBM over VAE", "BLEU"]["Verdict"] == "holds"
 
 
+def test_large_differences_of_claims_are_written_out(runs: Any, make_params: Any) -> None:
+    for seed, spread in enumerate((-1, 0, 1), 1):
+        runs.run("vae", seed, rppl=1000.0 + 100 * spread)
+        runs.run("ldebm", seed, rppl=450.0 + 50 * spread)
+    found = made(runs, make_params({"vae": "VAE", "ldebm": "LDEBM"}, seeds=[1, 2, 3]))
+    rows = {(row["Claim"], row["By"]): row for row in found.table("Verdict")}
+    said = rows["LDEBM improves on VAE | LDEBM over VAE", "rPPL"]["Difference"]
+    # standard errors 100/√3 and 50/√3; Welch: 2.941 degrees of freedom, t 3.219
+    assert said == f"+550 ± {3.219 * (12500 / 3) ** 0.5:.0f}"
+
+
 def test_samples_are_the_first_ones_and_nothing_in_them_is_markup(
     runs: Any, make_params: Any
 ) -> None:

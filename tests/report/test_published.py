@@ -35,6 +35,14 @@ def test_readme_shows_the_table_that_is_kept(kept: str, heading: str, models: in
     assert models is None or len(shown) == 3 + models  # heading, rule, test set
 
 
+def test_readme_shows_the_speed_that_was_printed() -> None:
+    speed = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Speed")[2]
+    shown = [line for line in speed.splitlines() if line.startswith("| ")]
+    printed = (ROOT / "results/published/speed/intel-amx.md").read_text(encoding="utf-8")
+    assert len(shown) == 2 + 2 * 4
+    assert set(shown) <= set(printed.splitlines())
+
+
 def test_the_claims_of_the_demo_are_counted_as_they_are_kept() -> None:
     with (ROOT / "results/published/demo/claims.csv").open(encoding="utf-8", newline="") as file:
         verdicts = Counter(row["verdict"] for row in csv.DictReader(file))

@@ -22,7 +22,7 @@ LATENT = 40
 BACKWARDS = 2  # what gradients cost, in forward passes
 REACHED = {"float32": 0.7, "bfloat16": 0.3}  # of a product's speed, by a training step
 CALL = 0.01  # s, what a step of training or annealing costs however small
-START = 5.0  # s, what a step of the pipeline costs
+START = 3.0  # s, what a step of the pipeline costs
 MEASURED = 0.3  # s
 
 
@@ -123,7 +123,7 @@ def _weighing(params: Params, model: str) -> Work:
     # and a pilot run, fewer temperatures, both bounds
     moves = (1.75 * settings.sentences + 2 * settings.simulated) * settings.temperatures
     chain = 0.75 * getattr(block, "levels", 1) * _chain(block)  # some moves begin at a later level
-    return settings.chains * moves * (TOKENS * _decoder(params) + chain), moves / 10
+    return settings.chains * moves * (TOKENS * _decoder(params) + chain), moves / 50
 
 
 def _chain(block: object) -> float:

@@ -46,7 +46,7 @@ def test_a_training_is_what_its_matrices_have_to_do(params: Params) -> None:
     model = params.models["ldebm"].build(size)
     word = 3 * (operations.encoder_macs(model) + operations.decoder_macs(model))
     products = 3000 * (22 * word + 2 * operations.chain_macs(model))
-    expected = 2 * products / (0.7 * 1e9) + 30 * 0.01 + 5
+    expected = 2 * products / (0.7 * 1e9) + 30 * 0.01 + 3
     hours = announce.estimated_hours(params, stale("train ldebm"), 1, lambda precision: 1e9)
     assert hours * 3600 == pytest.approx(expected, rel=0.05)
 
@@ -56,7 +56,7 @@ def test_every_posterior_sample_is_written(params: Params) -> None:
     size = SentenceSize(vocabulary=223, embedding=96, hidden=96, dropout=0.0)
     model = params.models["vae"].build(size)
     word = 3 * (operations.encoder_macs(model) + 20 * operations.decoder_macs(model))
-    expected = 2 * 100_000 * 30 * 22 * word / (0.7 * 1e12) + 100_000 * 0.01 + 5
+    expected = 2 * 100_000 * 30 * 22 * word / (0.7 * 1e12) + 100_000 * 0.01 + 3
     hours = announce.estimated_hours(params, stale("train vae"), 1, lambda precision: 1e12)
     assert hours * 3600 == pytest.approx(expected, rel=0.02)
 

@@ -14,7 +14,15 @@ from torch.utils.checkpoint import checkpoint
 # Rows whose probabilities are kept for the backward pass; more are done in pieces, and anew.
 KEPT = 4096
 AT_ONCE = 512  # rows at a time where nothing is kept: their logits stay in the cache
+# In bfloat16 the number of rows is rounded up to a multiple: for every new shape oneDNN prepares a
+# product anew, and of what it then takes it gives 0.3 MB never back.
+MULTIPLE = 64
 RARE = 80.0  # nats; probabilities soon below are denormal numbers, of few digits, or flushed to 0
+
+
+def rounded(rows: int, *, bfloat16: bool) -> int:
+    """How many rows a product is to have for the sake of `rows`."""
+    return -(-rows // MULTIPLE) * MULTIPLE if bfloat16 else rows
 
 
 def linear_cross_entropy(
@@ -41,18 +49,26 @@ def linear_cross_entropy(
             weight.to(dtype),
             None if bias is None else bias.to(dtype),
         )
-        if not torch.is_grad_enabled():
-            pieces = zip(states.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
-            return torch.cat([_forward(piece, weight, bias, target)[0] for piece, target in pieces])
-        if len(states) <= KEPT:
-            return _apply(states, weight, bias, targets)
-        pieces = zip(states.split(KEPT), targets.split(KEPT), strict=True)
-        return torch.cat(
-            [
-                checkpoint(_apply, piece, weight, bias, target, use_reentrant=False)
-                for piece, target in pieces
-            ]
-        )
+        rows = len(states)
+        if more := rounded(rows, bfloat16=dtype is torch.bfloat16) - rows:
+            states = functional.pad(states, (0, 0, 0, more))
+            targets = functional.pad(targets, (0, more))
+        return _costs(states, weight, bias, targets)[:rows]
+
+
+def _costs(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        pieces = zip(states.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
+        return torch.cat([_forward(piece, weight, bias, target)[0] for piece, target in pieces])
+    if len(states) <= KEPT:
+        return _apply(states, weight, bias, targets)
+    pieces = zip(states.split(KEPT), targets.split(KEPT), strict=True)
+    return torch.cat(
+        [
+            checkpoint(_apply, piece, weight, bias, target, use_reentrant=False)
+            for piece, target in pieces
+        ]
+    )
 
 
 def _apply(states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:

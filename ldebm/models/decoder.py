@@ -7,7 +7,7 @@ from torch.nn import functional
 from ldebm.data.batches import moved
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.errors import UserError
-from ldebm.models.cross_entropy import linear_cross_entropy
+from ldebm.models.cross_entropy import linear_cross_entropy, rounded
 from ldebm.models.initial import uniform_
 
 LOOKS_EVERY = {"cpu": 1, "cuda": 8}  # tokens, for ended sentences; a look at CUDA waits for it
@@ -80,7 +80,8 @@ class Decoder(nn.Module):
         """Continue <s> by the likeliest token, or by a sampled one where a `generator` is given,
         until </s> or <pad>.
 
-        Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch.
+        Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch, in
+        bfloat16 but for those that fill it up to a multiple.
         """
         every = LOOKS_EVERY[z.device.type]
         with torch.autocast(z.device.type, torch.bfloat16, enabled=self.autocast):
@@ -96,10 +97,12 @@ class Decoder(nn.Module):
                 going = going & (last != EOS) & (last != PAD)
                 if (step + 1) % every:
                     continue
-                kept = going.nonzero()[:, 0]  # the host waits for the device here only
-                if not len(kept):
+                count = int(going.sum())  # the host waits for the device here only
+                if not count:
                     break
-                if len(kept) < len(active):
+                size = rounded(count, bfloat16=self.autocast)
+                if size < len(active):  # those that go on first
+                    kept = going.argsort(descending=True, stable=True)[:size]
                     active, last, z, state = active[kept], last[kept], z[kept], state[:, kept]
                     going = going[kept]
         return decoded

@@ -60,6 +60,34 @@ def test_bfloat16_stays_near(inputs: Inputs) -> None:
         assert (one - other).norm() < 0.02 * other.norm()
 
 
+@pytest.mark.parametrize(("rows", "multiplied"), [(1, 64), (64, 64), (65, 128)])
+def test_bfloat16_has_few_shapes(
+    rows: int, multiplied: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both passes; what fills the rows up costs nothing and adds nothing to the gradients."""
+    weight = torch.randn(11, 8, generator=generator).bfloat16().float().requires_grad_()
+    states = torch.randn(rows, 8, generator=generator).bfloat16().float().requires_grad_()
+    targets = torch.randint(11, (rows,), generator=generator)
+    shapes, multiply = [], functional.linear
+
+    def seen(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        shapes.append(len(states))
+        return multiply(states, weight, bias)
+
+    monkeypatch.setattr(functional, "linear", seen)
+    with torch.autocast("cpu", torch.bfloat16):
+        nll = linear_cross_entropy(states, weight, None, targets)
+        with torch.no_grad():
+            alone = linear_cross_entropy(states, weight, None, targets)
+    assert shapes == [multiplied, multiplied]
+    expected = functional.cross_entropy(states @ weight.T, targets, reduction="none")
+    torch.testing.assert_close(nll, expected, atol=0.05, rtol=0.01)
+    torch.testing.assert_close(alone, nll, atol=0, rtol=1e-6)
+    found, wanted = (torch.autograd.grad(one.sum(), (states, weight)) for one in (nll, expected))
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).norm() < 0.02 * other.norm()
+
+
 @pytest.mark.parametrize(("precision", "error"), [(torch.float32, 2e-5), (torch.bfloat16, 8e-3)])
 @pytest.mark.parametrize("bound", [4096, 16])
 def test_an_unlikely_target_costs_what_it_should(

@@ -152,6 +152,35 @@ def test_looking_less_often_for_ended_sentences_changes_nothing(
     assert torch.equal(decoder.decode(z, 12), expected)
 
 
+@pytest.mark.parametrize("multiple", [4, 30, 100])
+def test_sentences_that_fill_up_a_batch_change_nothing(
+    multiple: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    decoder = Decoder(torch.nn.Embedding(9, 6), 6, 4, 4, 0.3, tied=True).eval()
+    z, asked, sizes = torch.randn(64, 4) * 3, [], []
+    expected = decoder.decode(z, 12)
+
+    def rounded(rows: int, *, bfloat16: bool) -> int:
+        asked.append(bfloat16)
+        return -(-rows // multiple) * multiple
+
+    def seen(*given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(given[0]))
+        return step(*given)
+
+    step = decoder._next_logits
+    monkeypatch.setattr(decoder_module, "rounded", rounded)
+    monkeypatch.setattr(decoder, "_next_logits", seen)
+    assert torch.equal(decoder.decode(z, 12), expected)
+    assert not any(asked)  # float32 is not rounded but here
+    assert all(size % multiple == 0 for size in sizes if size < 64)
+    assert (min(sizes) < 64) == (multiple < 64)
+    decoder.autocast = True
+    decoder.decode(z, 12)
+    assert asked[-1]
+
+
 def test_a_sentences_cost_is_the_sum_of_its_tokens() -> None:
     """Sentences of unlike lengths, added up one by one."""
     torch.manual_seed(3)

@@ -16,6 +16,7 @@ Verdict = Literal["holds", "fails", "undecided"]
 CONFIDENCE = 0.95
 NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 EVERY = ("rppl", "wkl", "bleu")
+NUMBERS = ("difference", "half_width")
 BETTER = {"information": "higher", "prior_fit": "lower"}  # of scores that are no column
 NOTE = (
     "Each claim is an inequality between two cells. The difference is counted so that it is above "
@@ -101,10 +102,17 @@ def write(found: Results, runs: Path, folder: Path) -> None:
     columns = ["claim", "better", "than", "by", "difference", "half_width", "verdict"]
     frame = pd.DataFrame(list(rows(found, runs)), columns=columns)
     frame.to_csv(folder / "claims.csv", index=False)
-    shown = frame.astype(object).where(frame.notna(), None)  # beside numbers None becomes nan
-    said = shown.to_markdown(index=False, floatfmt=".3g", missingval="")
+    shown = frame.assign(**{name: frame[name].map(_three_digits) for name in NUMBERS})
+    sides = ["right" if name in NUMBERS else "left" for name in columns]
+    said = shown.to_markdown(index=False, disable_numparse=True, colalign=sides)
     text = f"# The paper's claims on {len(found.models)} rows\n\n{NOTE}\n\n{said}\n"
     (folder / "claims.md").write_text(text, encoding="utf-8")
+
+
+def _three_digits(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def rows(found: Results, runs: Path) -> Iterator[dict[str, Any]]:

@@ -66,14 +66,21 @@ def test_verdicts_from_the_cells_of_the_runs(runs: Any, make_params: Any) -> Non
     assert "| holds" in (runs.root / "claims.md").read_text(encoding="utf-8")
 
 
-def test_large_and_small_differences_are_written_out(runs: Any, make_params: Any) -> None:
-    runs.run("vae", rppl=2240.72, scores={"wkl": 1.1294})
-    runs.run("ldebm", rppl=281.66, scores={"wkl": 0.15228})
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_large_and_small_differences_are_written_out(
+    runs: Any, make_params: Any, sign: str
+) -> None:
+    keys = ("ldebm", "vae") if sign else ("vae", "ldebm")
+    for key, rppl, wkl in zip(keys, (2240.72, 281.66), (1.1294, 0.15228), strict=True):
+        runs.run(key, rppl=rppl, scores={"wkl": wkl})
     claims_of(runs, make_params, {"vae": "VAE", "ldebm": "LDEBM"}, [1])
     lines = (runs.root / "claims.md").read_text(encoding="utf-8").splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "VAE" in line]
     found = {row[3]: row[4:] for row in cells}
-    assert found == {"rppl": ["1959", "", "undecided"], "wkl": ["0.977", "", "undecided"]}
+    assert found == {
+        "rppl": [f"{sign}1959", "", "undecided"],
+        "wkl": [f"{sign}0.977", "", "undecided"],
+    }
 
 
 def claims_of(runs: Any, make_params: Any, rows: dict[str, str], seeds: list[int]) -> Any:

@@ -123,7 +123,8 @@ def _weighing(params: Params, model: str) -> Work:
     # and a pilot run, fewer temperatures, both bounds
     moves = (1.75 * settings.sentences + 2 * settings.simulated) * settings.temperatures
     chain = 0.75 * getattr(block, "levels", 1) * _chain(block)  # some moves begin at a later level
-    return settings.chains * moves * (TOKENS * _decoder(params) + chain), moves / 50
+    calls = moves / 50  # sentences are moved together
+    return settings.chains * moves * (TOKENS * _decoder(params) + chain), calls
 
 
 def _chain(block: object) -> float:

@@ -47,6 +47,23 @@ def test_value_and_gradients_are_those_of_the_plain_composition(
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize(("kept", "calls"), [(64, 1), (50, 1), (16, 4)])
+def test_probabilities_of_many_rows_are_computed_anew(
+    inputs: Inputs, kept: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 rows: at most `kept` of them leave their probabilities for the backward pass."""
+    seen, forward = [], cross_entropy._forward
+    monkeypatch.setattr(cross_entropy, "KEPT", kept)
+    monkeypatch.setattr(
+        cross_entropy, "_forward", lambda *given: seen.append(len(given[0])) or forward(*given)
+    )
+    nll = linear_cross_entropy(*inputs[:4])
+    assert len(seen) == calls
+    gradients(nll, inputs)
+    assert len(seen) == (calls if calls == 1 else 2 * calls)
+    assert max(seen) <= kept
+
+
 def test_bfloat16_stays_near(inputs: Inputs) -> None:
     states, weight, bias, targets, _ = inputs
     expected = functional.cross_entropy(

@@ -119,10 +119,8 @@ class Bench:
         self, key: str, vocabulary: int | None = None, weights: Path | None = None
     ) -> SentenceModel:
         """`models.<key>`, with freshly drawn weights or those in a file; the plain one if asked."""
-        types, precision = (
-            vocabulary or len(self.corpus.vocabulary),
-            self.params.run.precision,
-        )  # even if it is emulated
+        types = vocabulary or len(self.corpus.vocabulary)
+        precision = self.params.run.precision  # even if it is emulated
         model = build_model(self.params, key, types, precision)
         if weights is not None:
             checkpoint.restore_model(model, checkpoint.load(weights)[0], weights)
@@ -174,9 +172,8 @@ class Bench:
         assert trainer.plan is not None
         batch, samples = trainer.training.batch, trainer.model.posterior_samples
         words = self.kept(trainer.plan.order)
-        batches = [
-            words[start : start + batch] + 1 for start in range(0, len(words), batch)
-        ]  # tokens of each sentence
+        # tokens of each sentence
+        batches = [words[start : start + batch] + 1 for start in range(0, len(words), batch)]
         chosen = spread(np.array([sentences.mean() for sentences in batches]), count)
         macs = sum(training_macs(trainer.model, batches[place], samples) for place in chosen)
         tokens = sum(int(batches[place].sum()) for place in chosen)
@@ -279,9 +276,8 @@ def parser(description: str | None, corpus: str) -> argparse.ArgumentParser:
         action="store_true",
         help="start no process a row; memory is then no row's own",
     )
-    made.add_argument(
-        "--worker", type=json.loads, help=argparse.SUPPRESS
-    )  # options of a fresh process
+    # options of a fresh process
+    made.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     return made
 
 

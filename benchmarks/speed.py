@@ -170,9 +170,8 @@ def judge(bench: Bench) -> Run:
         len(bench.corpus.vocabulary), settings, bench.params.judge.seed, bench.device
     )
     wanted, train = settings.bptt * bench.options["steps"] + 2, bench.corpus.train
-    sentences = [
-        train[i] for i in range(min(len(train), wanted * settings.batch))
-    ]  # none is shorter than </s>
+    # none is shorter than </s>
+    sentences = [train[i] for i in range(min(len(train), wanted * settings.batch))]
     columns = batchify(stream(sentences, EOS), settings.batch)[:wanted].to(bench.device)
     each = matrix_size(*started.model.layers) + started.model.embedding.numel()
 

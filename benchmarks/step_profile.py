@@ -122,9 +122,8 @@ def part_seconds(bench: Bench, step: Step) -> dict[str, float]:
     def seconds(run: Callable[[], Any]) -> float:
         return bench.measure(lambda: (run(), Done(1))[1]).seconds
 
-    found = {
-        "clipping and Adam": seconds(step.update)
-    }  # first: it needs the gradients of a whole step
+    # first: it needs the gradients of a whole step
+    found = {"clipping and Adam": seconds(step.update)}
     found["batch assembly"] = seconds(step.trainer._batch)
     logits = seconds(step.cross_entropy)
     found |= {"encoder": seconds(step.encoder), "logits and cross-entropy": logits}

@@ -82,9 +82,9 @@ def draw_vectors(
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """‖m_1 - m_2‖² + tr(C_1 + C_2 - 2 (C_1^½ C_2 C_1^½)^½) of samples (N, D) (Heusel et al.
+    """‖m_1 - m_2‖² + tr(C_1 + C_2 - 2 (C_1^½ C_2 C_1^½)^½) of samples, (N, D) each.
 
-    2017).
+    Source: Heusel et al. 2017.
     """
     first, second = first.double(), second.double()
     covariances = [torch.atleast_2d(z.T.cov()) for z in (first, second)]

@@ -122,18 +122,13 @@ class AwdLstm(nn.Module):
         generator: Generator,
     ) -> None:
         super().__init__()
-        self.dropouti, self.dropouth, self.dropout, self.dropoute = (
-            dropouti,
-            dropouth,
-            dropout,
-            dropoute,
-        )
+        self.dropouti, self.dropouth = dropouti, dropouth
+        self.dropout, self.dropoute = dropout, dropoute
         weight = torch.empty(vocabulary_size, embedding, device=generator.device)
         self.embedding = nn.Parameter(weight.uniform_(-0.1, 0.1, generator=generator))
         self.bias = nn.Parameter(torch.zeros(vocabulary_size, device=generator.device))
-        self.sizes = [hidden] * (layers - 1) + [
-            embedding
-        ]  # the last layer meets the embedding again
+        # the last layer meets the embedding again
+        self.sizes = [hidden] * (layers - 1) + [embedding]
         inputs = [embedding, *self.sizes[:-1]]
         self.layers = nn.ModuleList(
             WeightDropLstm(i, h, weight_drop, generator)

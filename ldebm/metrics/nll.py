@@ -53,10 +53,8 @@ class PublishedNll(Metric):
     """The estimate that was published for an energy-based prior; no bound."""
 
     key, published = "nll_published", "nll"
-    heading, title = (
-        "NLL, published estimator",
-        "published estimator of energy-based priors: no bound",
-    )
+    heading = "NLL, published estimator"
+    title = "published estimator of energy-based priors: no bound"
     better = None
 
     def notes(self, shown: Shown) -> Iterator[str]:

@@ -40,9 +40,8 @@ ARCHITECTURE = (
     "weight_drop",
 )
 LARGEST_LOSS = 700.0  # nats a word; the exponential of more is not a float
-SCORED_AT_ONCE = (
-    1024  # words a chunk when nothing is learned; bounds the (words, vocabulary) table of logits
-)
+# Words a chunk when nothing is learned; bounds the (words, vocabulary) table of logits.
+SCORED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,8 @@ class Learner:
     rng: np.random.Generator  # lengths of the training sequences
     best: dict[str, Tensor]
     history: list[Epoch]
-    average: AveragedModel | None = (
-        None  # of the weights after every step since the switch to averaging
-    )
+    # of the weights after every step since the switch to averaging
+    average: AveragedModel | None = None
 
 
 def reverse_perplexity(
@@ -93,9 +91,8 @@ def reverse_perplexity(
         ModelError: a text is too short for its batch, or the judge diverges.
         UserError: an id is no word.
     """
-    torch.set_flush_denormal(
-        True
-    )  # saturated softmaxes make denormal gradients, which are many times slower
+    # saturated softmaxes make denormal gradients, which are many times slower
+    torch.set_flush_denormal(True)
     device = torch.device(device)
     precision = devices.precision(settings.precision, device.type)
     settings = settings.model_copy(update={"precision": precision})
@@ -222,9 +219,8 @@ def learn(training: Learner, columns: Tensor, settings: Judge) -> tuple[float, i
     state = model.initial_state(columns.shape[1])
     total = torch.zeros((), device=columns.device)
     i = words = 0
-    while (
-        i < len(columns) - 2
-    ):  # beta's term needs two words, so a single last one is left out, as published
+    # beta's term needs two words, so a single last one is left out, as published
+    while i < len(columns) - 2:
         length = sequence_length(training.rng, settings.bptt)
         inputs = columns[i : min(i + length, len(columns) - 1)]  # (t, B)
         targets = columns[i + 1 : i + 1 + len(inputs)]
@@ -328,8 +324,7 @@ def _columns(name: str, sentences: Sentences, vocabulary_size: int, eos: int, ba
         raise ModelError(
             f"the judge's {name} text has {len(sentences)} sentences with {len(text)} words, </s> "
             f"counted; a batch of {batch} needs {needed} words, about {sentences_needed} "
-            "sentences: "
-            "give it more or set a smaller batch"
+            "sentences: give it more or set a smaller batch"
         )
     if text.min() < 0 or text.max() >= vocabulary_size:
         raise UserError(

@@ -63,15 +63,11 @@ class Decoder(nn.Module):
         """-log p(x_i|x_<i, z) of every real token, sentence after sentence: (Σ n,)."""
         rows = moved(_real_positions(lengths, tokens.shape[1] - 1), tokens.device)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
-            states = self.gru(self._inputs(tokens[:, :-1], z), self._initial_state(z))[
-                0
-            ]  # (B, L, H)
-            states = functional.dropout(
-                states.flatten(0, 1)[rows], self.dropout, self.training
-            )  # (Σ n, H)
-            return linear_cross_entropy(
-                states, *self._output_layer(), tokens[:, 1:].flatten()[rows]
-            )
+            inputs = self._inputs(tokens[:, :-1], z)
+            states, _ = self.gru(inputs, self._initial_state(z))  # (B, L, H)
+            real = states.flatten(0, 1)[rows]  # (Σ n, H)
+            real = functional.dropout(real, self.dropout, self.training)
+            return linear_cross_entropy(real, *self._output_layer(), tokens[:, 1:].flatten()[rows])
 
     @torch.no_grad()
     def decode(
@@ -108,9 +104,8 @@ class Decoder(nn.Module):
         return decoded
 
     def _inputs(self, tokens: Tensor, z: Tensor) -> Tensor:
-        embedded = functional.dropout(
-            self.embedding(tokens), self.dropout, self.training
-        )  # (B, L, E)
+        embedded = self.embedding(tokens)  # (B, L, E)
+        embedded = functional.dropout(embedded, self.dropout, self.training)
         step_z = z[:, z.shape[1] - self.step_dim :]
         return torch.cat([embedded, step_z[:, None].expand(-1, tokens.shape[1], -1)], dim=2)
 

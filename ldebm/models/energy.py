@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-POWER_ITERATIONS_AT_START = (
-    30  # 15 are enough for σ within a few percent; the start is not where time is spent
-)
+# 15 are enough for σ within a few percent; the start is not where time is spent.
+POWER_ITERATIONS_AT_START = 30
 Affine = tuple[Tensor, Tensor]
 
 
@@ -153,28 +152,22 @@ class TimeConditionedWeights(SymbolEnergy):
         first, second = self.latent_in
         weight, bias = self.join[0]
         from_latent, from_time = weight.split(second[0].shape[0], dim=1)
-        offset = functional.linear(_activate(self._time_features()), from_time, bias)[
-            t
-        ]  # (B, hidden)
+        offsets = functional.linear(_activate(self._time_features()), from_time, bias)
+        offset = offsets[t]  # (B, hidden)
 
         def gradient(z: Tensor) -> Tensor:
             u = _affine(z, first)
             v = _affine(_activate(u), second)
             states = [torch.addmm(offset, _activate(v), from_latent.t())]
             for block_weight, block_bias in self.blocks:
-                states.append(
-                    torch.addmm(states[-1], _activate(states[-1]), block_weight.t()).add_(
-                        block_bias
-                    )
-                )
+                h = states[-1]
+                states.append(torch.addmm(h, _activate(h), block_weight.t()).add_(block_bias))
             probs = _affine(_activate(states[-1]), self.out[0]).softmax(1)  # ∂F/∂f
             grad = _activation_gradient(probs @ self.out[0][0], states.pop())
             for block_weight, _ in reversed(self.blocks):
                 grad = grad.add_(_activation_gradient(grad @ block_weight, states.pop()))
-            return (
-                _activation_gradient(_activation_gradient(grad @ from_latent, v) @ second[0], u)
-                @ first[0]
-            )
+            grad = _activation_gradient(grad @ from_latent, v)
+            return _activation_gradient(grad @ second[0], u) @ first[0]
 
         return torch.no_grad()(gradient)
 

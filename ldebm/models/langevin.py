@@ -12,9 +12,9 @@ def langevin(
     step_size: float | Tensor,
     noise: Iterable[Tensor],
 ) -> Tensor:
-    """Unadjusted Langevin dynamics.
+    """Unadjusted Langevin dynamics, one step for every ε of `noise`.
 
-    Z ← z + (s²/2) ∇log p(z) + s ε, one step for every ε of `noise`.
+    z ← z + (s²/2) ∇log p(z) + s ε
 
     `z` (B, D); `gradient` maps (B, D) to ∇log p, (B, D); `step_size` s is a standard deviation, a
     number or (B, 1). Returns (B, D), detached.

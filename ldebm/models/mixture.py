@@ -27,14 +27,9 @@ class GaussianMixturePrior(Prior):
         """A uniform component for each group from its first number, then its Gaussian."""
         groups, components, dim = self.mean.shape
         choice, epsilon = noise[0].split([groups, groups * dim], -1)
-        component, group = (
-            uniform_choice(choice, components),
-            torch.arange(groups, device=noise.device),
-        )
-        mean, logvar = (
-            self.mean[group, component],
-            self.logvar[group, component],
-        )  # (B, groups, dim)
+        component = uniform_choice(choice, components)
+        group = torch.arange(groups, device=noise.device)
+        mean, logvar = self.mean[group, component], self.logvar[group, component]  # (B, groups, d)
         return (mean + (0.5 * logvar).exp() * epsilon.unflatten(1, (groups, dim))).flatten(1)
 
     def given(self, variable: int, value: int) -> Prior:
@@ -81,9 +76,8 @@ class GaussianMixturePrior(Prior):
         """Σ_c q(c|x) η(c), each (B, groups, dim)."""
         first, second = self._natural()
         probs = code.probs
-        return torch.einsum("bgk,gkd->bgd", probs, first), torch.einsum(
-            "bgk,gkd->bgd", probs, second
-        )
+        over = "bgk,gkd->bgd"
+        return torch.einsum(over, probs, first), torch.einsum(over, probs, second)
 
 
 def _log_normaliser(first: Tensor, second: Tensor) -> Tensor:

@@ -44,10 +44,7 @@ def two_embeddings(size: SentenceSize, latent_dim: int) -> tuple[Encoder, Decode
 def decoder(
     size: SentenceSize, latent_dim: int, *, tied: bool, step_dim: int | None = None
 ) -> Decoder:
-    """A decoder with its own embedding; its steps see the last `step_dim` entries of z (None.
-
-    All).
-    """
+    """A decoder with its own embedding; its steps see the last `step_dim` entries of z, or all."""
     embedding = nn.Embedding(size.vocabulary, size.embedding)
     step = latent_dim if step_dim is None else step_dim
     return Decoder(

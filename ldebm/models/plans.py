@@ -57,10 +57,9 @@ def shuffled(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -
 def geometric_clusters(
     clusters: int, dimensions: int, iterations: int, seed: int = 0
 ) -> EpochPlanner:
-    """Geometric clustering (Yu et al.
+    """Cluster the posterior modes, draw equally from every cluster, label sentences by theirs.
 
-    2022): cluster the posterior modes, draw equally from every cluster, and label each sentence by
-    its cluster.
+    Source: Yu et al. 2022.
     """
 
     def plan(count: int, rng: np.random.Generator, modes: Callable[[], Array]) -> EpochPlan:

@@ -161,9 +161,9 @@ class Categorical(Posterior):
         return (math.log(self.logits.shape[-1]) - entropy(self.probs)).sum(-1)
 
     def aggregate_kl(self) -> Tensor:
-        """Σ_m KL(q̄_m ‖ uniform) with q̄_m the batch mean of q(c_m|x) (Zhao et al.
+        """Σ_m KL(q̄_m ‖ uniform), a scalar, with q̄_m the batch mean of q(c_m|x).
 
-        2018); a scalar.
+        Source: Zhao et al. 2018.
         """
         return (math.log(self.logits.shape[-1]) - entropy(self.probs.mean(0))).sum()
 
@@ -240,9 +240,8 @@ class Mixture(Gaussian):
 
 def entropy(probs: Tensor) -> Tensor:
     """H(p) = -Σ p log p over the last axis, nats; 0 log 0 = 0."""
-    tiny = torch.finfo(
-        probs.dtype
-    ).tiny  # the gradient of p log p at an underflowed p is not a number
+    # the gradient of p log p at an underflowed p is not a number
+    tiny = torch.finfo(probs.dtype).tiny
     return -torch.special.xlogy(probs, probs.clamp_min(tiny)).sum(-1)
 
 

@@ -15,9 +15,9 @@ def constant(value: float) -> Schedule:
 
 
 def logistic(slope: float, midpoint: float) -> Schedule:
-    """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0 (Bowman et al. 2016; Shi et al.
+    """1/(1 + exp(-slope (step - midpoint))), and 0 at step 0.
 
-    2020).
+    Sources: Bowman et al. 2016; Shi et al. 2020.
     """
 
     def weight(step: int, total: int) -> float:

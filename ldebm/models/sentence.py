@@ -99,10 +99,8 @@ class SentenceModel(nn.Module):
         """
         q = self.encode(batch)
         z = q.validation_draw([sentence_generator(seed, int(index)) for index in batch.indices])
-        reconstruction, divergence = (
-            self.reconstruction(batch, z[None])[0],
-            self.prior.divergence(q),
-        )
+        reconstruction = self.reconstruction(batch, z[None])[0]
+        divergence = self.prior.divergence(q)
         return reconstruction if divergence is None else reconstruction + divergence
 
     @torch.no_grad()

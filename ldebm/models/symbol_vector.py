@@ -85,9 +85,8 @@ class SymbolVectorPrior(Prior):
         for z in q.chunks(samples, chunk, generator):
             log_q = q.log_prob(z)
             assert log_q is not None
-            log_d = (
-                free_energy(weights.logits(z[:, 0])) + standard_log_density(z[:, 0]) - log_q[:, 0]
-            )
+            log_p = free_energy(weights.logits(z[:, 0])) + standard_log_density(z[:, 0])
+            log_d = log_p - log_q[:, 0]
             found.append(self_normalised(log_d, reconstruction(z)))
         return torch.stack(found).logsumexp(0) - math.log(len(found))
 

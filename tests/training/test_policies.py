@@ -36,7 +36,7 @@ def test_learning_rate_falls_from_the_second_worse_validation_on() -> None:
 def test_patience_doubles_at_a_significant_improvement() -> None:
     """Patience stays 10 until validation 6 improves by more than 0.4 % on the last significant one.
 
-    Max(10, 12).
+    max(10, 12).
     """
     rule = policy()
     patience = []

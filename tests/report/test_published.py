@@ -86,8 +86,9 @@ def test_the_pages_figures_of_a_kept_row_are_its_scores(run: Path) -> None:
     for metric in decimals.keys() & scores.keys():
         assert f" {scores[metric]:.{decimals[metric]}f} " in section, metric
     with run.with_name("history.csv").open(encoding="utf-8", newline="") as file:
-        for entry in csv.DictReader(file):
-            if entry["valid_bleu"]:
-                cells = [f"{float(entry['epoch']):.0f}"]
-                cells += [f"{float(entry[name]):.2f}" for name in ("valid_loss", "valid_bleu")]
-                assert f"| {' | '.join(cells)} | {float(entry['valid_prior_fit']):.1f} |" in section
+        validations = [entry for entry in csv.DictReader(file) if entry["valid_loss"]]
+    curves = page.partition("\n## Curves\n")[2].partition("\n## ")[0]
+    for name, digits in (("valid_loss", 2), ("valid_bleu", 2), ("valid_prior_fit", 1)):
+        if validations[0].get(name):
+            values = [f"{float(entry[name]):.{digits}f}" for entry in validations]
+            assert " | ".join([f"| {row}", *values]) in curves, name

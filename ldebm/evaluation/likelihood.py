@@ -41,17 +41,19 @@ def likelihood(context: Context, weights: Path) -> None:
 
     scores.json has them with their standard errors over sentences, and the diagnostics of
     `ldebm.evaluation.nll` and `prior_fit`; vectors.npz generated and posterior vectors in one
-    plane; sentences.csv each sentence's values, by which rows are
-    compared in pairs. `nll_published` is of the first `evaluation.likelihood_sentences` test
-    sentences, all others of the subset of `evaluation.annealed`. What is done is kept among the
-    checkpoints.
+    plane; sentences.csv each sentence's values, by which rows are compared in pairs.
+    `nll_published` is of the first `evaluation.likelihood_sentences` test sentences, all others of
+    the subset of `evaluation.annealed`; but what is exact is of all test sentences, so that it can
+    carry the others over to them. What is done is kept among the checkpoints.
 
     Raises:
         ModelError: an estimate is not finite.
     """
     model, settings = build.load(context, weights), context.params.evaluation
     count = len(context.corpus.test)
-    chosen = subset(count, settings.annealed.sentences, settings.seed).tolist()
+    chosen: Sequence[int] = range(count)
+    if model.encoder is not None:
+        chosen = subset(count, settings.annealed.sentences, settings.seed).tolist()
     columns, diagnostics = _annealed(context, model, chosen)
     for name, estimate in estimators(model).items():
         published = name == "nll_published"
@@ -86,7 +88,7 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _annealed(
-    context: Context, model: SentenceModel, chosen: list[int]
+    context: Context, model: SentenceModel, chosen: Sequence[int]
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
     """`nll` of the sentences where it is not exact, and the diagnostics of the prior's sampler."""
     if model.encoder is None:

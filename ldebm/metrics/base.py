@@ -44,7 +44,8 @@ class Shown:
     """What a table shows, as far as its notes depend on it.
 
     `rows` are names; `scored` has the keys of metrics of which any model has a value; `printed`
-    says whether published numbers stand beside ours.
+    says whether published numbers stand beside ours; `reference` is the row whose exact NLL carries
+    that of the others over to the whole test split, if there is one.
     """
 
     params: Params
@@ -53,6 +54,7 @@ class Shown:
     scored: frozenset[str]
     printed: bool
     test_set: Mapping[str, float]
+    reference: str | None = None
 
 
 class Metric:

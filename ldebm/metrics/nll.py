@@ -16,15 +16,25 @@ class Nll(Metric):
     def notes(self, shown: Shown) -> Iterator[str]:
         """The estimator, the sentences, and the exact value where the source is known."""
         settings, test = shown.params.evaluation.annealed, shown.test_sentences
+        part = f"the same {min(test, settings.sentences):,} of {test:,} test sentences"
         yield (
             "**NLL** (`nll`): nats per cut sentence, `</s>` counted, by what each row generates: "
             f"annealed importance sampling, {settings.chains} chains of {settings.temperatures:,} "
-            "temperatures (exact where there is no latent variable), on the same "
-            f"{min(test, settings.sentences):,} of {test:,} test sentences for every row. ≤: more "
-            "temperatures would still lower it. s.e.: the standard error over sentences; that of "
-            "a difference between rows is far smaller, since the sentences are the same "
-            "(sentences.csv)."
+            f"temperatures, on {part} for every row (exact, and of all of them, where there is no "
+            "latent variable). ≤: more temperatures would still lower it."
         )
+        if shown.reference is None:
+            yield (
+                "s.e.: the standard error over sentences; that of a difference between rows is far "
+                "smaller, since the sentences are the same (sentences.csv)."
+            )
+        else:
+            yield (
+                f"NLL and importance sampling stand for all {test:,} test sentences: the mean "
+                f"difference to {shown.reference} over those that were taken, plus its exact NLL "
+                "of all. s.e.: the standard error of the difference over sentences; that between "
+                "two other rows may be smaller (sentences.csv)."
+            )
         if self.key in shown.test_set:
             yield (
                 "The NLL of the TEST SET row is exact, the mean of the source's -log p over the "

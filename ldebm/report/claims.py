@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from scipy import stats
 
-from ldebm.report.diagnostics import paired, sentences
 from ldebm.report.results import ModelResult, Results
+from ldebm.report.sentences import paired
 
 Verdict = Literal["holds", "fails", "undecided"]
 CONFIDENCE = 0.95
@@ -92,15 +92,12 @@ def compare(better: Sequence[float], worse: Sequence[float], lower_is_better: bo
     return Finding(difference, quantile * math.sqrt(sum(errors)))
 
 
-def write(found: Results, runs: Path, folder: Path) -> None:
-    """claims.csv and claims.md: every claim that has a value for both of its cells.
-
-    `runs` is where the models' results lie.
-    """
+def write(found: Results, folder: Path) -> None:
+    """claims.csv and claims.md: every claim that has a value for both of its cells."""
     import pandas as pd
 
     columns = ["claim", "better", "than", "by", "difference", "half_width", "verdict"]
-    frame = pd.DataFrame(list(rows(found, runs)), columns=columns)
+    frame = pd.DataFrame(list(rows(found)), columns=columns)
     frame.to_csv(folder / "claims.csv", index=False)
     shown = frame.assign(**{name: frame[name].map(_three_digits) for name in NUMBERS})
     sides = ["right" if name in NUMBERS else "left" for name in columns]
@@ -115,12 +112,12 @@ def _three_digits(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def rows(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
+def rows(found: Results) -> Iterator[dict[str, Any]]:
     """By the columns of claims.csv, of every claim that has a value for both of its cells."""
-    yield from (*_between(found, runs), *_within(found))
+    yield from (*_between(found), *_within(found))
 
 
-def _between(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
+def _between(found: Results) -> Iterator[dict[str, Any]]:
     """Claims of two rows."""
     results = {one.row: one for one in reversed(found.models)}
     directions = BETTER | {one.key: one.better for one in found.metrics}
@@ -132,7 +129,7 @@ def _between(found: Results, runs: Path) -> Iterator[dict[str, Any]]:
             if len(values) == 2 and all(values):
                 finding = compare(values[0], values[1], directions[key] == "lower")
                 if key == "nll" and finding.half_width is None:
-                    finding = _over_sentences(pair, runs) or finding
+                    finding = _over_sentences(pair) or finding
                 loser = pair[finding.difference > 0]
                 loose = any(loser.values(bounds.get(key) or ""))
                 yield _line(claim, rows, key, replace(finding, loose=loose))
@@ -150,9 +147,9 @@ def _within(found: Results) -> Iterator[dict[str, Any]]:
             yield _line(claim, [row, LONGER], "prior_fit", finding)
 
 
-def _over_sentences(pair: Sequence[ModelResult], runs: Path) -> Finding | None:
+def _over_sentences(pair: Sequence[ModelResult]) -> Finding | None:
     """Of one seed each: NLL of the same sentences, the second row's minus the first's."""
-    better, worse = (sentences(runs, one.model, one.runs[0].seed) for one in pair)
+    better, worse = (one.runs[0].sentences.get("nll", {}) for one in pair)
     known = paired(worse, better)
     return None if known is None else Finding(known[0], NORMAL * known[1])
 

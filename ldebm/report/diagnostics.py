@@ -1,12 +1,9 @@
 """How far to trust each row's likelihood, and how well its prior's sampler fits its posterior."""
 
-import csv
-import math
-import statistics
 from collections.abc import Mapping
-from pathlib import Path
 
 from ldebm.report.results import ModelResult, Results, Statistic
+from ldebm.report.sentences import Values, paired
 
 REFERENCE = "VAE"
 COLUMNS = {  # heading -> its score, which docs/likelihood.md explains, and decimals
@@ -26,9 +23,9 @@ COLUMNS = {  # heading -> its score, which docs/likelihood.md explains, and deci
 HEADINGS = ("Row", f"NLL - {REFERENCE}", *COLUMNS)
 
 
-def markdown(found: Results, root: Path) -> list[str]:
+def markdown(found: Results) -> list[str]:
     """A table of the rows that have any of it; no lines where none has."""
-    rows = table(found, root)
+    rows = table(found)
     if not rows:
         return []
     rule = " | ".join([":--", *["--:"] * (len(HEADINGS) - 1)])
@@ -37,10 +34,10 @@ def markdown(found: Results, root: Path) -> list[str]:
     return [*title, f"| {' | '.join(HEADINGS)} |", f"| {rule} |", *lines, ""]
 
 
-def table(found: Results, root: Path) -> list[list[str]]:
+def table(found: Results) -> list[list[str]]:
     """The cells below HEADINGS, a row for each model that has any of it."""
     reference = {
-        run.seed: sentences(root, result.model, run.seed)
+        run.seed: run.sentences.get("nll", {})
         for result in found.models
         if result.row == REFERENCE
         for run in result.runs
@@ -48,39 +45,19 @@ def table(found: Results, root: Path) -> list[list[str]]:
     rows = []
     for result in found.models:
         values = [(result.statistic(score), decimals) for score, decimals in COLUMNS.values()]
-        cells = [_against(result, root, reference)]
+        cells = [_against(result, reference)]
         cells += ["" if value is None else value.text(decimals) for value, decimals in values]
         if any(cells):
             rows.append([result.label, *cells])
     return rows
 
 
-def paired(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float] | None:
-    """Mean and standard error of `first` minus `second` over the sentences of both."""
-    differences = [first[number] - second[number] for number in first if number in second]
-    if len(differences) < 2:
-        return None
-    return statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(
-        len(differences)
-    )
-
-
-def sentences(root: Path, model: str, seed: int) -> dict[str, float]:
-    """`nll` of each test sentence by its number; empty for a row that has none."""
-    path = root / "likelihoods" / model / f"seed{seed}" / "sentences.csv"
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["sentence"]: float(row["nll"]) for row in csv.DictReader(file) if "nll" in row}
-
-
-def _against(result: ModelResult, root: Path, reference: Mapping[int, Mapping[str, float]]) -> str:
+def _against(result: ModelResult, reference: Mapping[int, Values]) -> str:
     """The paired difference to the reference of the same seed: of one seed with its error."""
     if result.row == REFERENCE:
         return ""
     pairs = [
-        paired(sentences(root, result.model, run.seed), reference.get(run.seed, {}))
-        for run in result.runs
+        paired(run.sentences.get("nll", {}), reference.get(run.seed, {})) for run in result.runs
     ]
     known = [pair for pair in pairs if pair is not None]
     if len(known) == 1:

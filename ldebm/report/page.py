@@ -61,16 +61,14 @@ def content(
         "rows": list(_rows(found, commands)),
         "notes": table.notes(params, found),
         "gaps": [gap for one in found.models for gap in gaps(runs, one, params.seeds, commands)],
-        "claims": [
-            one | {"by": names.get(one["by"], one["by"])} for one in claims.rows(found, runs)
-        ],
+        "claims": [one | {"by": names.get(one["by"], one["by"])} for one in claims.rows(found)],
         "claims_note": claims.NOTE,
         "panels": [drawing.panel(found, several) for several in panels_of(found.metrics)],
         "sizes": {"panel": drawing.WIDTH, "curve": drawing.CURVE, "cloud": drawing.CLOUD},
         "curves": [(one, drawing.curves(one), _training(one)) for one in found.trained],
         "maps": _maps(found, drawing.latent_map),
         "priors": _maps(found, drawing.prior_map),
-        "diagnostics": diagnostics.table(found, runs),
+        "diagnostics": diagnostics.table(found),
         "diagnostics_headings": diagnostics.HEADINGS,
         "samples": list(_samples(found, runs)),
         "meanings": interpretability.rows(

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,7 @@ from ldebm.data.corpus import Corpus, Split, subset
 from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.errors import UserError
 from ldebm.metrics.base import Metric, Texts
+from ldebm.report.sentences import Values, carried_over, read_sentences
 
 SCORED = ("judgements", "evaluations", "likelihoods")  # folders that hold a scores.json
 # A step has looked at its inputs before, and names the command; this is for who calls by hand.
@@ -53,12 +54,13 @@ class Statistic:
 class SeedRun:
     """One training of a model: finite scores, record, history and latents.
 
-    Of the history an array a column, NaN where a cell is empty; a model without an encoder has no
-    latents.
+    `sentences` are those of the likelihoods that are known of single ones. Of the history an array
+    a column, NaN where a cell is empty; a model without an encoder has no latents.
     """
 
     seed: int
     scores: Scores
+    sentences: Mapping[str, Values]
     record: Mapping[str, Any]
     history: Mapping[str, NDArray[np.float64]]
     latents: Mapping[str, NDArray[Any]]
@@ -92,9 +94,10 @@ class ModelResult:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All rows in the order of the table; `published`.
+    """All rows in the order of the table; `published`: the printed numbers by row, if any compare.
 
-    The printed numbers by row, if any compare.
+    `reference` is the label of the row whose exact NLL carries that of others over to the whole
+    test split, if there is one.
     """
 
     corpus: Corpus
@@ -102,6 +105,7 @@ class Results:
     test_set: Scores
     models: tuple[ModelResult, ...]
     published: Mapping[str, Scores]
+    reference: str | None
 
     @cached_property
     def trained(self) -> tuple[ModelResult, ...]:
@@ -136,8 +140,11 @@ def read_results(params: Params, root: Path, runs: Path | None = None) -> Result
     printed = published_table() if params.data.corpus == "ptb" else {}
     shown = metrics.find(params.metrics)
     test_set = _test_set(params, corpus, shown)
-    test_set |= _limits(params, root, runs, corpus)
-    return Results(corpus, shown, test_set, models, printed)
+    reference, exact = _reference(models, len(corpus.test))
+    test_set |= _limits(params, root, runs, corpus, whole=reference is not None)
+    if reference is not None:
+        models = tuple(_carried_over(one, exact) for one in models)
+    return Results(corpus, shown, test_set, models, printed, reference)
 
 
 def published_table() -> dict[str, Scores]:
@@ -184,7 +191,29 @@ def _read_run(root: Path, model: str, seed: int, failures: list[Failure]) -> See
             scores |= _finite(_read_json(folders[kind] / "scores.json"))
     latents = _read_latents(folders["evaluations"] / "latents.npz")
     latents |= _read_latents(folders["likelihoods"] / "vectors.npz")
-    return SeedRun(seed, scores, record, history, latents)
+    known = read_sentences(folders["likelihoods"] / "sentences.csv")
+    return SeedRun(seed, scores, known, record, history, latents)
+
+
+def _reference(models: Sequence[ModelResult], count: int) -> tuple[str | None, Values]:
+    """The first row whose NLL is known of all `count` test sentences; none: None."""
+    known = ((one.label, run.sentences.get("nll", {})) for one in models for run in one.runs)
+    return next(((label, exact) for label, exact in known if len(exact) == count), (None, {}))
+
+
+def _carried_over(result: ModelResult, exact: Values) -> ModelResult:
+    """The row with its NLL of the whole test split, `exact` being that of the reference."""
+
+    def scores(run: SeedRun) -> Scores:
+        found = dict(run.scores)
+        for name, own in run.sentences.items():
+            if len(own) == len(exact):  # nothing is estimated
+                found.pop(f"{name}_standard_error", None)
+            elif known := carried_over(own, exact):
+                found[name], found[f"{name}_standard_error"] = known
+        return found
+
+    return replace(result, runs=tuple(replace(run, scores=scores(run)) for run in result.runs))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -241,17 +270,20 @@ def _test_set(params: Params, corpus: Corpus, shown: Sequence[Metric]) -> Scores
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _limits(params: Params, root: Path, runs: Path, corpus: Corpus) -> Scores:
-    """What a judge of real text says, and the source of the corpus, where it is known."""
+def _limits(params: Params, root: Path, runs: Path, corpus: Corpus, *, whole: bool) -> Scores:
+    """What a judge of real text says, and the source of the corpus, where it is known.
+
+    The source speaks of the `whole` test split, or of the sentences that likelihoods are of.
+    """
     judged, rppl = run_folder(runs, "judgements", REAL, 1), None
     if Failure.read(judged) is None:
         rppl = _finite(_read_json(judged / "scores.json")).get("rppl")
-    values = {"rppl_real_text": rppl, "nll": _source_nll(params, root, corpus.test)}
+    values = {"rppl_real_text": rppl, "nll": _source_nll(params, root, corpus.test, whole=whole)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _source_nll(params: Params, root: Path, test: Split) -> float | None:
-    """Mean exact -log p of the test sentences that the models' likelihood is estimated on, in nats.
+def _source_nll(params: Params, root: Path, test: Split, *, whole: bool) -> float | None:
+    """Mean exact -log p in nats of the test sentences, all or those that likelihoods are of.
 
     None where the source is unknown, or where the models see other sentences than it wrote: cut, or
     with rare words replaced.
@@ -269,5 +301,5 @@ def _source_nll(params: Params, root: Path, test: Split) -> float | None:
         problem = "no column log_prob of numbers"
         raise UserError(f"{path} is damaged: {problem}; {REMEDY} again") from None
     settings = params.evaluation
-    chosen = subset(len(log_probs), settings.annealed.sentences, settings.seed)
-    return -float(np.mean(np.array(log_probs)[chosen]))
+    count = len(log_probs) if whole else settings.annealed.sentences
+    return -float(np.mean(np.array(log_probs)[subset(len(log_probs), count, settings.seed)]))

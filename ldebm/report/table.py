@@ -196,7 +196,8 @@ def caption(params: Params, found: Results) -> str:
 def notes(params: Params, found: Results) -> list[str]:
     """What each column is, and how this table's evaluation differs from the published one."""
     rows, test = [result.row for result in found.models], len(found.corpus.test)
-    shown = Shown(params, test, rows, found.scored, bool(found.published), found.test_set)
+    printed = bool(found.published)
+    shown = Shown(params, test, rows, found.scored, printed, found.test_set, found.reference)
     failed = [reason for result in found.models for reason in _failures(result)]
     said = [f"{CROSS} Failed, so that cells are empty: {'; '.join(failed)}."] if failed else []
     said += [note for one in found.metrics for note in one.notes(shown)]

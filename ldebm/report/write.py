@@ -30,15 +30,13 @@ def write_results(
     found = read_results(params, root, runs)
     with staged(results) as folder:
         table.write_csv(found, folder / "table.csv")
-        text = "\n".join(
-            [table.markdown(params, found), *diagnostics.markdown(found, runs or root)]
-        )
+        text = "\n".join([table.markdown(params, found), *diagnostics.markdown(found)])
         (folder / "table.md").write_text(text, encoding="utf-8")
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
         interpretability.write(found, root, folder)
         curves.write_csv(found, folder / "curves.csv")
-        claims.write(found, runs or root, folder)
+        claims.write(found, folder)
         page.write(params, found, root, runs or root, commands or {}, folder / "report.html")
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

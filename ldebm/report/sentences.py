@@ -1,0 +1,40 @@
+"""NLL of single sentences: rows compared in pairs, and carried over to the whole test split."""
+
+import csv
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+Values = Mapping[str, float]  # nats by the number of a test sentence
+
+
+def read_sentences(path: Path) -> dict[str, Values]:
+    """What sentences.csv has, by its columns; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else ()) if name != "sentence"]
+    return {name: {row["sentence"]: float(row[name]) for row in rows} for name in names}
+
+
+def paired(first: Values, second: Values) -> tuple[float, float] | None:
+    """Mean and standard error of `first` minus `second` over the sentences of both."""
+    differences = [first[number] - second[number] for number in first if number in second]
+    if len(differences) < 2:
+        return None
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    return statistics.fmean(differences), error
+
+
+def carried_over(own: Values, reference: Values) -> tuple[float, float] | None:
+    """The mean of `own`, known of a part of the sentences, over all of `reference`; its error.
+
+    mean_part(y - x) + mean_all(x), y its own values and x the reference's
+
+    It is unbiased for a random part, whatever x; its standard error is that of y - x over
+    sentences, which differ far less in it than in y (the difference estimator; Cochran 1977, 7.2).
+    """
+    found = paired(own, reference)
+    return None if found is None else (found[0] + statistics.fmean(reference.values()), found[1])

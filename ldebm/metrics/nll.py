@@ -70,12 +70,14 @@ class PublishedNll(Metric):
     def notes(self, shown: Shown) -> Iterator[str]:
         """Why not to believe it, where there is any."""
         if self.key in shown.scored:
+            count = shown.params.evaluation.likelihood_sentences or shown.test_sentences
+            part = f"the first {count:,}" if count < shown.test_sentences else "all"
             yield (
                 "**NLL, published estimator** (`nll_published`): energy-based priors have an "
                 "unknown normaliser. This is the estimator of their papers, which estimates it "
                 "from posterior samples of the very sentence that is scored. It is no bound and "
                 "can be far off either way: kept for comparison with the papers, not for belief; "
-                "docs/likelihood.md says why."
+                f"docs/likelihood.md says why. It is of {part} test sentences."
             )
         if shown.printed and any(row.startswith("SVEBM") for row in shown.rows):
             yield (

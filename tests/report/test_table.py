@@ -191,6 +191,9 @@ def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None
     assert "evaluation.likelihood_sentences 1 (all)" in text
     assert "dictionary is the corpus vocabulary" in text
     assert "nll_published" not in text  # no energy-based row
+    runs.run("ldebm", scores={"nll_published": 80.0})
+    write_results(make_params({"ldebm": "LDEBM"}, **settings), runs.root, runs.root)
+    assert "It is of the first 1 test sentences." in (runs.root / "table.md").read_text("utf-8")
 
 
 def test_markdown_does_not_speak_of_changes_where_there_are_none(
@@ -202,6 +205,7 @@ def test_markdown_does_not_speak_of_changes_where_there_are_none(
     assert "Not evaluated as published" not in text
     assert "the same 2 of 2 test sentences" in text
     assert "nll_published" in text
+    assert "It is of all test sentences." in text
     assert "SVEBM" not in text
 
 

@@ -140,7 +140,7 @@ def read_results(params: Params, root: Path, runs: Path | None = None) -> Result
     printed = published_table() if params.data.corpus == "ptb" else {}
     shown = metrics.find(params.metrics)
     test_set = _test_set(params, corpus, shown)
-    reference, exact = _reference(models, len(corpus.test))
+    reference, exact = _reference(params, models, len(corpus.test))
     test_set |= _limits(params, root, runs, corpus, whole=reference is not None)
     if reference is not None:
         models = tuple(_carried_over(one, exact) for one in models)
@@ -195,8 +195,15 @@ def _read_run(root: Path, model: str, seed: int, failures: list[Failure]) -> See
     return SeedRun(seed, scores, known, record, history, latents)
 
 
-def _reference(models: Sequence[ModelResult], count: int) -> tuple[str | None, Values]:
-    """The first row whose NLL is known of all `count` test sentences; none: None."""
+def _reference(
+    params: Params, models: Sequence[ModelResult], count: int
+) -> tuple[str | None, Values]:
+    """The first row whose NLL is known of all `count` test sentences, others' being of a part.
+
+    None: there is no such row.
+    """
+    if params.evaluation.annealed.sentences >= count:
+        return None, {}
     known = ((one.label, run.sentences.get("nll", {})) for one in models for run in one.runs)
     return next(((label, exact) for label, exact in known if len(exact) == count), (None, {}))
 

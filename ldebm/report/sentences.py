@@ -6,17 +6,27 @@ import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
+from ldebm.errors import UserError
+
 Values = Mapping[str, float]  # nats by the number of a test sentence
 
 
 def read_sentences(path: Path) -> dict[str, Values]:
-    """What sentences.csv has, by its columns; nothing where there is no file."""
+    """What sentences.csv has, by its columns; nothing where there is no file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else ()) if name != "sentence"]
-    return {name: {row["sentence"]: float(row[name]) for row in rows} for name in names}
+    try:
+        return {name: {row["sentence"]: float(row[name]) for row in rows} for name in names}
+    except (KeyError, TypeError, ValueError):
+        problem = "no table of numbers by sentence; run the step that makes it again"
+        raise UserError(f"{path} is damaged: {problem}") from None
 
 
 def paired(first: Values, second: Values) -> tuple[float, float] | None:

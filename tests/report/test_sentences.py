@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ldebm.data.corpus import tokenize
+from ldebm.errors import UserError
 from ldebm.report.sentences import carried_over, paired, read_sentences
 from ldebm.report.write import write_results
 
@@ -23,6 +24,16 @@ def test_columns_by_sentence(tmp_path: Path) -> None:
     }
     path.write_text("sentence\n7\n")
     assert read_sentences(path) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["number,nll\n7,1.5\n", "sentence,nll\n7\n", "sentence,nll\n7,x\n"]
+)
+def test_a_damaged_table_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sentences.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"sentences.csv is damaged: .*; run the step .* again"):
+        read_sentences(path)
 
 
 def test_pairs_are_of_the_sentences_of_both() -> None:
@@ -91,3 +102,16 @@ def test_without_a_row_that_knows_all_it_speaks_of_a_part(
     assert "| 16.50 ± 4.50 s.e. | 17.25 |" in text
     assert "stand for all" not in text
     assert "the standard error over sentences; that of a difference" in text
+
+
+def test_where_all_are_taken_nothing_is_carried_over(
+    three_sentences: Any, make_params: Any
+) -> None:
+    runs = three_sentences
+    one = {"sentences": 3, "chains": 2, "temperatures": 8, "simulated": 1}
+    params = make_params({"rnn_lm": "RNN-LM", "vae": "VAE"}, evaluation={"annealed": one})
+    write_results(params, runs.root, runs.root)
+    text = (runs.root / "table.md").read_text(encoding="utf-8")
+    assert "| 30.00 ± 15.00 s.e. |" in text
+    assert "| 16.50 ± 4.50 s.e. | 17.25 |" in text
+    assert "stand for all" not in text

@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from ldebm.runtime.tracking import NoTracker
 # drawn the same way every time, and so often that it costs seconds
 settings.register_profile("fixed", derandomize=True, max_examples=40, deadline=None, database=None)
 settings.load_profile("fixed")
+
+# The models are tiny: two threads do nothing but wait for each other, for fifty times as long where
+# the machine has other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 GOLDEN = Path(__file__).parent / "golden"
 

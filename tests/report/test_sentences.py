@@ -75,18 +75,21 @@ def three_sentences(runs: Any) -> Any:
     return runs
 
 
-def test_the_table_speaks_of_all_test_sentences(three_sentences: Any, make_params: Any) -> None:
-    runs = three_sentences
-    one = {"sentences": 2, "chains": 2, "temperatures": 8, "simulated": 1}
-    params = make_params({"rnn_lm": "RNN-LM", "vae": "VAE"}, evaluation={"annealed": one})
+def table_of(runs: Any, make_params: Any, rows: dict[str, str], taken: int) -> str:
+    """The table of `rows` whose likelihood is of so many sentences."""
+    annealed = {"sentences": taken, "chains": 2, "temperatures": 8, "simulated": 1}
+    params = make_params(rows, evaluation={"annealed": annealed, "seed": 1})
     write_results(params, runs.root, runs.root)
-    text = (runs.root / "table.md").read_text(encoding="utf-8")
-    assert "| RNN-LM | 300.00 |" in text
+    return (runs.root / "table.md").read_text(encoding="utf-8")
+
+
+def test_the_table_speaks_of_all_test_sentences(three_sentences: Any, make_params: Any) -> None:
+    text = table_of(three_sentences, make_params, {"rnn_lm": "RNN-LM", "vae": "VAE"}, 2)
     assert "| 30.00 |" in text  # exact: no error
     assert "| 31.50 ± 0.50 s.e. | 32.25 ± 0.25 s.e. |" in text
     assert "the same 2 of 3 test sentences" in text
     assert "stand for all 3 test sentences: the mean difference to RNN-LM" in text
-    means = json.loads((runs.root / "metrics.json").read_text())
+    means = json.loads((three_sentences.root / "metrics.json").read_text())
     assert means["vae"]["nll"] == pytest.approx(31.5)
     assert means["test_set"]["nll"] == pytest.approx(3.5)  # the source's, of all three
 
@@ -94,11 +97,7 @@ def test_the_table_speaks_of_all_test_sentences(three_sentences: Any, make_param
 def test_without_a_row_that_knows_all_it_speaks_of_a_part(
     three_sentences: Any, make_params: Any
 ) -> None:
-    runs = three_sentences
-    one = {"sentences": 2, "chains": 2, "temperatures": 8, "simulated": 1}
-    params = make_params({"vae": "VAE"}, evaluation={"annealed": one, "seed": 1})
-    write_results(params, runs.root, runs.root)
-    text = (runs.root / "table.md").read_text(encoding="utf-8")
+    text = table_of(three_sentences, make_params, {"vae": "VAE"}, 2)
     assert "| 16.50 ± 4.50 s.e. | 17.25 |" in text
     assert "stand for all" not in text
     assert "the standard error over sentences; that of a difference" in text
@@ -107,11 +106,7 @@ def test_without_a_row_that_knows_all_it_speaks_of_a_part(
 def test_where_all_are_taken_nothing_is_carried_over(
     three_sentences: Any, make_params: Any
 ) -> None:
-    runs = three_sentences
-    one = {"sentences": 3, "chains": 2, "temperatures": 8, "simulated": 1}
-    params = make_params({"rnn_lm": "RNN-LM", "vae": "VAE"}, evaluation={"annealed": one})
-    write_results(params, runs.root, runs.root)
-    text = (runs.root / "table.md").read_text(encoding="utf-8")
+    text = table_of(three_sentences, make_params, {"rnn_lm": "RNN-LM", "vae": "VAE"}, 3)
     assert "| 30.00 ± 15.00 s.e. |" in text
     assert "| 16.50 ± 4.50 s.e. | 17.25 |" in text
     assert "stand for all" not in text

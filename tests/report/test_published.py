@@ -90,3 +90,24 @@ def test_the_pages_figures_of_a_kept_row_are_its_scores(run: Path) -> None:
         if validations[0].get(name):
             values = [f"{float(entry[name]):.{digits}f}" for entry in validations]
             assert " | ".join([f"| {row}", *values]) in curves, name
+
+
+def test_the_page_says_how_near_the_print_each_row_is() -> None:
+    """In percent of the print; NLL where that estimated it exactly or by importance sampling."""
+    page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    shown = page.partition("\n## How near\n")[2].partition("\n## ")[0].splitlines()
+    with (ROOT / OVERNIGHT / "table.csv").open(encoding="utf-8", newline="") as file:
+        _, *rows = csv.DictReader(file)
+    for row in rows:
+        sound = row["nll_importance"] or ("" if row["nll_published"] else row["nll"])
+        pairs = [
+            (row["bleu"], row["bleu_paper"], 0),
+            (row["wkl"], row["wkl_paper"], 0),
+            (sound, row["nll_paper"], 1),
+        ]
+        cells = [
+            f"{float(ours) / float(paper) * 100 - 100:+.{digits}f} %" if ours and paper else ""
+            for ours, paper, digits in pairs
+        ]
+        assert " | ".join([f"| {row['row']}", *cells]) + " |" in shown
+    assert len([line for line in shown if line.startswith("| ")]) == len(rows) + 2

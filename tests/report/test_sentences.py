@@ -85,6 +85,7 @@ def table_of(runs: Any, make_params: Any, rows: dict[str, str], taken: int) -> s
 
 def test_the_table_speaks_of_all_test_sentences(three_sentences: Any, make_params: Any) -> None:
     text = table_of(three_sentences, make_params, {"rnn_lm": "RNN-LM", "vae": "VAE"}, 2)
+    assert "| RNN-LM | 300.00 |" in text
     assert "| 30.00 |" in text  # exact: no error
     assert "| 31.50 ± 0.50 s.e. | 32.25 ± 0.25 s.e. |" in text
     assert "the same 2 of 3 test sentences" in text

@@ -93,6 +93,17 @@ def test_a_run_prints_a_line_a_job_then_the_table_and_where_the_report_is(
     ]
 
 
+def test_a_profiles_options_stay_when_a_single_one_is_given(run: Command) -> None:
+    """Snakemake lets `--config` replace all of a profile's `config`."""
+    line = "snakemake --dry-run --cores 1 --workflow-profile ablations --config rows=levels_2"
+    told = run(line).stdout
+    trained = re.findall(r"output: (\S*models/\S+) ", told)
+    assert sorted(trained) == [
+        f"runs/ablations/models/levels_2/seed{n}/manifest.json" for n in (1, 2, 3)
+    ]
+    assert "results/ablations/table.csv" in told
+
+
 def test_the_page_has_the_commands_of_its_cells(project: Path, built: str) -> None:
     page = (project / "results/report.html").read_text()
     for verb in ("train", "sample", "judge", "evaluate", "likelihood"):

@@ -332,3 +332,28 @@ def test_an_ablation_changes_one_choice_of_the_demos_ldebm(shipped_file: Path) -
     for key, row in changed_rows.items():
         pairs = zip(row, demo, strict=True)
         assert len([one for one, other in pairs if one != other]) == 1, key
+
+
+@pytest.mark.parametrize("overlay", ["demo", "overnight"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ldebm_no_gc", "ldebm"),
+        ("svebm", "svebm_ib"),
+        ("gm_vae", "dgm_vae"),
+        ("gm_vae", "gm_vae_i"),
+        ("dgm_vae", "dgm_vae_i"),
+        ("semi_vae", "semi_vae_i"),
+    ],
+)
+def test_two_rows_of_a_claim_differ_as_in_print(
+    shipped_file: Path, overlay: str, one: str, other: str
+) -> None:
+    """An overlay that reduces them reduces them alike."""
+
+    def differing(path: Path | None) -> set[str]:
+        models = params.load(shipped_file, path).models
+        first, second = models[one].model_dump(), models[other].model_dump()
+        return {key for key in first if first[key] != second[key]}
+
+    assert differing(ROOT / f"workflow/{overlay}.yaml") == differing(None)

@@ -101,16 +101,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
     ) -> Tensor:
-        nll, ctx.probs = _forward(states, weight, bias, targets)
-        ctx.save_for_backward(states, weight, targets)
+        nll, probs = _forward(states, weight, bias, targets)
+        ctx.save_for_backward(states, weight, targets, probs)  # `checkpoint` forgets what is here
         ctx.has_bias = bias is not None
         return nll
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        states, weight, targets = ctx.saved_tensors
-        residual = ctx.probs  # becomes softmax - one-hot in place
-        del ctx.probs
+        states, weight, targets, residual = ctx.saved_tensors  # becomes softmax - one-hot in place
         residual[torch.arange(len(residual), device=residual.device), targets] -= 1
         scale = grad[:, None].to(residual.dtype)
         to_bias = (grad.to(residual.dtype) @ residual) if ctx.has_bias else None

@@ -1,4 +1,6 @@
 import math
+from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
@@ -52,13 +54,19 @@ def test_probabilities_of_many_rows_are_computed_anew(
     inputs: Inputs, kept: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """50 rows: at most `kept` of them leave their probabilities for the backward pass."""
-    seen, forward = [], cross_entropy._forward
+    seen, left, forward = list[int](), list[ReferenceType[Tensor]](), cross_entropy._forward
+
+    def watched(*given: Any) -> tuple[Tensor, Tensor]:
+        nll, probs = forward(*given)
+        seen.append(len(probs))
+        left.append(ref(probs))
+        return nll, probs
+
     monkeypatch.setattr(cross_entropy, "KEPT", kept)
-    monkeypatch.setattr(
-        cross_entropy, "_forward", lambda *given: seen.append(len(given[0])) or forward(*given)
-    )
+    monkeypatch.setattr(cross_entropy, "_forward", watched)
     nll = linear_cross_entropy(*inputs[:4])
     assert len(seen) == calls
+    assert [one() is not None for one in left] == ([True] if calls == 1 else [False] * calls)
     gradients(nll, inputs)
     assert len(seen) == (calls if calls == 1 else 2 * calls)
     assert max(seen) <= kept

@@ -7,7 +7,7 @@ from torch.nn import functional
 from ldebm.data.batches import moved
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.errors import UserError
-from ldebm.models.cross_entropy import linear_cross_entropy, rounded
+from ldebm.models.cross_entropy import linear_cross_entropy
 from ldebm.models.initial import uniform_
 
 LOOKS_EVERY = {"cpu": 1, "cuda": 8}  # tokens, for ended sentences; a look at CUDA waits for it
@@ -76,31 +76,30 @@ class Decoder(nn.Module):
         """Continue <s> by the likeliest token, or by a sampled one where a `generator` is given,
         until </s> or <pad>.
 
-        Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch, in
-        bfloat16 but for those that fill it up to a multiple.
+        In float32: in bfloat16 the likeliest tokens are often equal, of which the first, the most
+        frequent, would be taken.
+
+        Returns (B, max_tokens) ids, filled up with <pad>. Finished sentences leave the batch.
         """
         every = LOOKS_EVERY[z.device.type]
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.autocast):
-            decoded = torch.full((len(z), max_tokens), PAD, device=z.device)
-            active = torch.arange(len(z), device=z.device)
-            last = torch.full((len(z),), BOS, device=z.device)
-            going = torch.ones(len(z), dtype=torch.bool, device=z.device)
-            state = self._initial_state(z)
-            for step in range(max_tokens):
-                logits, state = self._next_logits(last, z, state)
-                last = _choose(logits, generator)
-                decoded[active, step] = last.masked_fill(~going, PAD)
-                going = going & (last != EOS) & (last != PAD)
-                if (step + 1) % every:
-                    continue
-                count = int(going.sum())  # the host waits for the device here only
-                if not count:
-                    break
-                size = rounded(count, bfloat16=self.autocast)
-                if size < len(active):  # those that go on first
-                    kept = going.argsort(descending=True, stable=True)[:size]
-                    active, last, z, state = active[kept], last[kept], z[kept], state[:, kept]
-                    going = going[kept]
+        decoded = torch.full((len(z), max_tokens), PAD, device=z.device)
+        active = torch.arange(len(z), device=z.device)
+        last = torch.full((len(z),), BOS, device=z.device)
+        going = torch.ones(len(z), dtype=torch.bool, device=z.device)
+        state = self._initial_state(z)
+        for step in range(max_tokens):
+            logits, state = self._next_logits(last, z, state)
+            last = _choose(logits, generator)
+            decoded[active, step] = last.masked_fill(~going, PAD)
+            going = going & (last != EOS) & (last != PAD)
+            if (step + 1) % every:
+                continue
+            kept = going.nonzero().flatten()  # the host waits for the device here only
+            if not len(kept):
+                break
+            if len(kept) < len(active):
+                active, last, z, state = active[kept], last[kept], z[kept], state[:, kept]
+                going = going[kept]
         return decoded
 
     def _inputs(self, tokens: Tensor, z: Tensor) -> Tensor:
@@ -138,4 +137,4 @@ def _real_positions(lengths: Tensor, width: int) -> Tensor:
 def _choose(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     if generator is None:
         return logits.argmax(dim=1)
-    return torch.multinomial(logits.float().softmax(dim=1), 1, generator=generator)[:, 0]
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]

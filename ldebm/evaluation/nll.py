@@ -15,6 +15,7 @@ from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.evaluation import annealed as ais
 from ldebm.models.sentence import SentenceModel
+from ldebm.streams import derived_seed
 
 TOGETHER = 16  # sentences of similar length that are decoded in one piece
 CHAINS_AT_ONCE = 1024  # bounds memory
@@ -87,8 +88,7 @@ class Runs:
 
     def generator(self, name: str) -> torch.Generator:
         """The random stream of a run."""
-        state = np.random.SeedSequence([self.seed, *name.encode()]).generate_state(1, np.uint64)[0]
-        return torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
+        return torch.Generator(self.device).manual_seed(derived_seed(self.seed, name))
 
     @torch.no_grad()
     def run(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from ldebm.models.plans import EpochPlanner, shuffled
 from ldebm.models.posteriors import Head, Posterior
 from ldebm.models.priors import Prior
 from ldebm.models.regularisers import Draw, Regulariser
+from ldebm.streams import derived_seed
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,7 @@ def sentence_generator(seed: int, index: int) -> torch.Generator:
 
     Draws depend neither on batches nor on the device.
     """
-    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator().manual_seed(derived_seed(seed, index))
 
 
 def _repeat(labels: Tensor | None, count: int) -> Tensor | None:

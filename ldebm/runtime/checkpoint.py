@@ -12,7 +12,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from ldebm.errors import UserError
 from ldebm.runtime import disk
+from ldebm.streams import derived_seed
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -189,8 +189,7 @@ def restore_generator(generator: torch.Generator, state: Tensor, step: int, orig
     if len(state) == len(generator.get_state()):
         generator.set_state(state)
         return
-    new = np.random.SeedSequence([generator.initial_seed(), step]).generate_state(1, np.uint64)[0]
-    generator.manual_seed(int(new >> np.uint64(1)))
+    generator.manual_seed(derived_seed(generator.initial_seed(), step))
     print(
         f"{origin}: made on another kind of device than {generator.device.type}; weights and steps "
         "go "

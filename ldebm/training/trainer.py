@@ -21,6 +21,7 @@ from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
+from ldebm.streams import derived_seed
 from ldebm.training.averaging import MovingAverage
 from ldebm.training.policies import Policy, new_policy
 
@@ -44,7 +45,8 @@ class Trainer:
         decay = getattr(self.training, "energy_average", None)
         self.average = MovingAverage(self.groups["energy"], decay) if decay else None
         self.policy: Policy = new_policy(self.training)
-        self.generator = torch.Generator(context.device).manual_seed(context.seed)
+        stream = derived_seed(context.seed, "training")
+        self.generator = torch.Generator(context.device).manual_seed(stream)
         self.rng = np.random.default_rng(context.seed)
         self.progress = Progress()
         self.plan: EpochPlan | None = None

@@ -80,6 +80,19 @@ class KilledError(Exception):
     pass
 
 
+def test_noise_is_not_the_initial_weights(small: tuple[Params, Path], tmp_path: Path) -> None:
+    """The encoder's embedding is the first normal draw of GM-VAE's weights."""
+    settings, tokens = small
+    context = Context.open(settings, "gm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
+    torch.manual_seed(context.seed)
+    model = build.build(context)
+    generator = Trainer(context, model).generator
+    first = torch.randn(48, generator=generator)
+    weights = model.encoder.embedding.weight.flatten()[:48]
+    assert torch.equal(weights, torch.randn(48, generator=generator.manual_seed(context.seed)))
+    assert not torch.isclose(first, weights).any()
+
+
 @pytest.mark.parametrize(("key", "changes"), [("vae", {}), ("ldebm", {}), ("ldebm", AVERAGED)])
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
     small: tuple[Params, Path],

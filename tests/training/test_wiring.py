@@ -18,6 +18,7 @@ from ldebm.data.batches import Batch
 from ldebm.models.plans import EpochPlan
 from ldebm.models.sentence import Loss
 from ldebm.runtime import checkpoint
+from ldebm.streams import derived_seed
 from ldebm.training import loop, trainer
 from ldebm.training.policies import EpochPolicy, PatiencePolicy, Verdict, new_policy
 from ldebm.training.trainer import Trainer
@@ -132,7 +133,7 @@ def test_the_weights_and_all_draws_are_of_the_contexts_seed(
     expected = build.build(context).state_dict()
     weights = started[0].model.state_dict()
     assert all(torch.equal(weights[name], one) for name, one in expected.items())
-    assert started[0].generator.initial_seed() == 3
+    assert started[0].generator.initial_seed() == derived_seed(3, "training")
     drawn = np.random.default_rng(3).bit_generator.state
     assert started[0].rng.bit_generator.state == drawn
 

@@ -7,6 +7,7 @@ posterior, `nll_published` the published estimate for energy-based priors, which
 
 import csv
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -136,13 +137,13 @@ def _values(
 ) -> list[float]:
     """-log p(x) of the numbered test sentences; none where the estimator does not apply.
 
-    Each is kept among the checkpoints, one a line; a later call goes on after the last whole line.
+    Each is kept among the checkpoints, one a line; a later call goes on after the last line that is
+    whole.
     """
     settings, test = context.params.evaluation, context.corpus.test
     path = context.checkpoints / f"{name}.txt"
-    text = path.read_text() if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    values = [float(line) for line in whole.splitlines()]
+    whole = _whole(path.read_text("ascii", "replace")) if path.exists() else ""
+    values = [float(line.split()[0]) for line in whole.splitlines()]
     with path.open("a", buffering=1) as file:
         file.truncate(len(whole))
         console = Console(f"{name} {context.key} seed {context.seed}", len(numbers), "sentence")
@@ -154,10 +155,27 @@ def _values(
             if log_p is None:
                 break
             values.append(-float(log_p))
-            file.write(f"{values[-1]!r}\n")
+            line = _line(repr(values[-1]), whole)
+            file.write(line)
+            whole += line
             console.show(len(values))
         console.close()
     return values
+
+
+def _whole(text: str) -> str:
+    """The lines of a checkpoint up to the first that is damaged."""
+    whole = ""
+    for line in text.splitlines(keepends=True):
+        if line != _line(line.partition(" ")[0], whole):
+            break
+        whole += line
+    return whole
+
+
+def _line(value: str, before: str) -> str:
+    """A value, and the checksum of it and of all lines before."""
+    return f"{value} {zlib.crc32((before + value).encode()):08x}\n"
 
 
 def estimators(model: SentenceModel) -> dict[str, Estimator]:

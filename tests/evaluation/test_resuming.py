@@ -47,8 +47,8 @@ def test_mean_and_standard_error_over_sentences(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores, called = scored(context, tmp_path / "work", monkeypatch)
-    lines = (tmp_path / "work/nll_published.txt").read_text().split()
-    values = torch.tensor([float(line) for line in lines], dtype=torch.float64)
+    lines = (tmp_path / "work/nll_published.txt").read_text().splitlines()
+    values = torch.tensor([float(line.split()[0]) for line in lines], dtype=torch.float64)
     assert called == [0, 1, 2, 3]
     assert scores["nll_published"] == pytest.approx(values.mean().item())
     assert scores["nll_published_standard_error"] == pytest.approx(values.std().item() / 2)
@@ -79,6 +79,20 @@ def test_wherever_the_kept_values_break_off_the_scores_are_the_same(
         assert (work / "nll_published.txt").read_text() == kept
 
 
+@pytest.mark.parametrize("damage", [b"\0\0\0\0", b"1.0\n", b"1.0 00000000\n", b"\xff"])
+def test_kept_values_that_are_damaged_are_estimated_anew(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    """From the first that is; what follows is not believed either."""
+    scores, _ = scored(context, tmp_path / "work", monkeypatch)
+    file = tmp_path / "work/nll_published.txt"
+    first, second, *others = file.read_bytes().splitlines(keepends=True)
+    for rest in (damage + b"".join(others), b"".join(others), damage + second):
+        file.write_bytes(first + rest)
+        assert scored(context, tmp_path / "work", monkeypatch) == (scores, [1, 2, 3])
+        assert file.read_bytes() == first + second + b"".join(others)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_estimate_that_is_not_finite_is_no_score(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
@@ -95,7 +109,7 @@ def test_kept_values_are_whole_where_nothing_more_can_be_written(
     """As on a full disk: they are not written again from the start."""
     scored(context, tmp_path / "work", monkeypatch)
     file = tmp_path / "work/nll_published.txt"
-    half = "".join(f"{line}\n" for line in file.read_text().split()[:2])
+    half = "".join(f"{line}\n" for line in file.read_text().splitlines()[:2])
     file.write_text(half + "-3.")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))

@@ -131,6 +131,11 @@ def _taken(path: Path, mine: Journal | None) -> Iterator[tuple[Journal | None, b
     except FileNotFoundError:  # sent and deleted just now
         yield None, False
         return
+    except ValueError:
+        path.rename(path.with_suffix(".damaged"))
+        say(failed=f"{path}: is damaged and cannot be sent; set aside as {path.stem}.damaged")
+        yield None, False
+        return
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -385,6 +385,21 @@ def test_a_journal_that_the_store_refuses_holds_no_other_back(
     assert waiting(store) == [journal]
 
 
+@pytest.mark.parametrize("header", [b"", b'{"identity": '])
+def test_a_journal_that_is_damaged_is_set_aside(
+    store: Path, capsys: pytest.CaptureFixture[str], header: bytes
+) -> None:
+    """As a loss of power leaves it."""
+    folder = store / "work/tracking"
+    folder.mkdir(parents=True)
+    (folder / "1-1.jsonl").write_bytes(header)
+    log(range(2))
+    said = "work/tracking/1-1.jsonl: is damaged and cannot be sent; set aside as 1-1.damaged"
+    assert said in warning(capsys)
+    assert [run.data.metrics for run in runs(store)] == [{"loss": 1.0}]
+    assert [path.name for path in folder.iterdir()] == ["1-1.damaged"]
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

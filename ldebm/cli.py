@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ldebm import __version__, ask
-from ldebm.errors import UserError, of_system, one_line
+from ldebm.errors import UserError, of_memory, of_system, one_line
 
 if TYPE_CHECKING:
     from ldebm.pipeline.project import Project
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ldebm: error: {of_system(error)}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
+        reason = of_memory(error)
+        if reason is None:
             raise
-        print(f"ldebm: error: not enough memory ({one_line(str(error))[:200]}); lower the batch "
-              "or the sizes of the parameters", file=sys.stderr)  # fmt: skip
+        print(f"ldebm: error: {reason}", file=sys.stderr)
         return 2
 
 
@@ -229,12 +229,6 @@ def _sync(options: argparse.Namespace) -> None:
     from ldebm.runtime.tracking import sync
 
     print(f"sync: {sync()}")
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Whether NumPy or torch asked for more memory than there is, or than can be counted."""
-    signs = ("out of memory", "can't allocate memory", "calculation overflowed")
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 @contextmanager

@@ -25,6 +25,18 @@ def one_line(text: str) -> str:
     )
 
 
+def of_memory(error: Exception) -> str | None:
+    """In one line, that NumPy or torch asked for more memory than there is or can be counted.
+
+    None of any other error.
+    """
+    signs = ("out of memory", "can't allocate memory", "calculation overflowed")
+    if not isinstance(error, MemoryError) and not any(sign in str(error) for sign in signs):
+        return None
+    reason = one_line(str(error))[:200]
+    return f"not enough memory ({reason}); lower the batch or the sizes of the parameters"
+
+
 def of_system(error: OSError) -> str:
     """What the operating system refused, in one line."""
     names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)

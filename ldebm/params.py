@@ -57,9 +57,9 @@ def load(path: Path, overlay: Path | None = None, chosen: Sequence[str] | None =
             type.
 
     """
-    raw = _read(path)
+    raw = _read(path, "--params")
     if overlay is not None:
-        laid = _read(overlay)
+        laid = _read(overlay, "--overlay")
         _check_stars(raw, laid, str(overlay))
         raw = merge(raw, laid)
     if chosen is not None:
@@ -127,13 +127,13 @@ def _nearest(name: str, known: Iterator[str] | set[str]) -> str:
     return f", or did you mean {near[0]}?" if near else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, option: str) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8-sig"), Reader)
         _check_values(raw)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); name the parameter file with --params"
+            f"{path}: cannot be read ({error.strerror}); name the file with {option}"
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None

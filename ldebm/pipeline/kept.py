@@ -5,7 +5,8 @@ it. Below the folder a row lies as below a project's root: of each step the mani
 files those that the table reads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 
 from ldebm.data.files import FAILED, REAL, read_text
 from ldebm.errors import UserError
-from ldebm.pipeline.manifest import MANIFEST, Hashes, read_manifest, write_manifest
+from ldebm.pipeline import steps
+from ldebm.pipeline.manifest import MANIFEST, Hashes, file_hash, read_manifest, write_manifest
 from ldebm.pipeline.project import KINDS, Project
-from ldebm.pipeline.steps import Step
+from ldebm.pipeline.steps import AGAIN, Step
 
 WHOLE = {  # by verb, the files that are kept
     "train": ("run.json", "history.csv", FAILED),
@@ -28,7 +30,6 @@ WHOLE = {  # by verb, the files that are kept
 BEGUN = {"sample": "samples.txt", "evaluate": "reconstructions.txt"}  # of these the first lines
 LINES = 200
 CALLED = {"train": "model", "sample": "samples"}  # what later steps call what a verb made
-OF_THE_MACHINE = "precision"  # in a step's parameters: what the device gave, not what was asked
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,17 @@ def keep(project: Project, folder: Path) -> Iterator[str]:
 
     Finished is what is whole and was made with these parameters, if by an older source: the record
     of a run names its commit.
+
+    Raises:
+        UserError: the folder is where the rows are.
     """
-    tokens = project.tokens().output
+    if folder.resolve() == project.root.resolve():
+        raise UserError(f"{folder}: is where the rows are; name another folder")
     for row in rows(project):
-        if missing := _missing(row, project.root):
-            yield f"{row.name}: not kept, {missing} is not done"
-            continue
         try:
-            _check(row, project.root, tokens)
+            if missing := _missing(row, project.root):
+                raise UserError(f"{missing} is not done")
+            _check(project, row, project.root)
         except UserError as error:
             yield f"{row.name}: not kept, {error}"
             continue
@@ -77,12 +81,12 @@ def assemble(project: Project, folder: Path, out: Path) -> Iterator[str]:
     """
     from ldebm.report.write import write_results
 
-    tokens, present, absent = project.tokens().output, set(), []
+    present, absent = set(), []
     for row in rows(project):
         if _missing(row, folder):
             absent.append(row.name)
         else:
-            _check(row, folder, tokens)
+            _check(project, row, folder)
             present.add((row.key, row.seed))
     if (REAL, 1) not in present:
         raise UserError(f"{folder}: the judgement of real text is not kept there; judge it first")
@@ -108,9 +112,12 @@ def rows(project: Project) -> Iterator[Row]:
 
 
 def _missing(row: Row, folder: Path) -> str | None:
-    """The first step of a row that left nothing below a folder."""
-    left = ((one.name, _place(folder, one) / MANIFEST) for one in row.steps)
-    return next((name for name, manifest in left if not manifest.exists()), None)
+    """The first step of a row that left nothing below a folder, or what is to be tried again."""
+    for step in row.steps:
+        place = _place(folder, step)
+        if not (place / MANIFEST).exists() or _manifest(place)["fingerprint"] == AGAIN:
+            return step.name
+    return None
 
 
 def _place(folder: Path, step: Step) -> Path:
@@ -119,43 +126,69 @@ def _place(folder: Path, step: Step) -> Path:
 
 def _keep(step: Step, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
-    manifest = read_manifest(step.output)
-    assert manifest is not None
-    for name in WHOLE[step.verb]:
-        if name in manifest["outputs"]:
-            copyfile(step.output / name, place / name)
-    begun = BEGUN.get(step.verb, "")
-    if begun in manifest["outputs"] and step.key != REAL:  # real text is not ours to pass on
+    manifest = _manifest(step.output)
+    outputs, begun = manifest["outputs"], BEGUN.get(step.verb, "")
+    for name in {*WHOLE[step.verb], begun} - outputs.keys() - {""}:  # of what was kept before
+        (place / name).unlink(missing_ok=True)
+    for name in outputs.keys() & set(WHOLE[step.verb]):
+        copyfile(step.output / name, place / name)
+    if begun in outputs and step.key != REAL:  # real text is not ours to pass on
         lines = (line for _, line in islice(read_text(step.output / begun), LINES))
         (place / begun).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        manifest["begun"] = {begun: file_hash(place / begun)}
     write_manifest(place, manifest)
 
 
-def _check(row: Row, folder: Path, tokens: Path) -> None:
+def _check(project: Project, row: Row, folder: Path) -> None:
     """See that a row is whole, of one piece, and what these parameters and this corpus ask for."""
-    made: dict[str, Mapping[str, str]] = {"tokens": (read_manifest(tokens) or {})["outputs"]}
+    tokens = project.tokens()
+    corpus = steps.made(tokens.output, None)
+    if corpus is None:
+        raise UserError(f"{tokens.output} is not there yet; run `{tokens.command}` first")
+    made: dict[str, Mapping[str, str]] = {"tokens": corpus}
     hashes = Hashes(folder)  # not remembered
     for step in row.steps:
-        path = _place(folder, step) / MANIFEST
-        manifest = read_manifest(path.parent)
-        assert manifest is not None
-        for name in manifest["outputs"].keys() & set(WHOLE[step.verb]):
-            if hashes.of(path.parent / name) != manifest["outputs"][name]:
-                raise UserError(f"{path.parent / name}: is damaged; keep the row again")
-        if differing := _difference(manifest["parameters"], step.planned()["parameters"]):
+        place = _place(folder, step)
+        path, manifest = place / MANIFEST, _manifest(place)
+        outputs = manifest["outputs"]
+        if folder != project.root:  # there is a part of it
+            outputs = {name: outputs[name] for name in outputs.keys() & set(WHOLE[step.verb])}
+            outputs |= manifest.get("begun", {})
+        for name, digest in outputs.items():
+            if hashes.of(place / name) != digest:
+                raise UserError(f"{place / name}: is damaged; make it again")
+        if differing := _difference(project, manifest["parameters"], step):
             raise UserError(f"{path}: {differing}; take the parameters that the row was made with")
         for name, read in manifest["inputs"].items():
-            if any(made[name].get(file) != digest for file, digest in read.items()):
+            if any(made.get(name, {}).get(file) != digest for file, digest in read.items()):
                 raise UserError(f"{path}: was made from other {name}; keep the row again, whole")
         if step.verb in CALLED:
             made[CALLED[step.verb]] = manifest["outputs"]
 
 
-def _difference(before: Any, now: Any, path: Sequence[str] = ()) -> str | None:
-    """The first leaf in which two slices of the parameters differ; None if they ask the same."""
-    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
-        return None if before == now else f"{'.'.join(path)} was {before}, and is {now} here"
-    for key in sorted((before.keys() | now.keys()) - {OF_THE_MACHINE}):
-        if found := _difference(before.get(key), now.get(key), (*path, key)):
-            return found
-    return None
+def _manifest(place: Path) -> dict[str, Any]:
+    """That of a finished step, with all that is asked of it here."""
+    manifest = read_manifest(place) or {}
+    if not all(isinstance(manifest.get(name), dict) for name in ("parameters", "inputs")):
+        raise UserError(f"{place / MANIFEST}: is damaged; make it again")
+    return manifest
+
+
+def _difference(project: Project, before: dict[str, Any], step: Step) -> str | None:
+    """What the parameters ask otherwise than what a step was made with.
+
+    Where they ask for bfloat16, a device that lacks it has given float32.
+    """
+    now = json.loads(steps.canonical(step.parameters))
+    settings = project.params.judge if step.verb == "judge" else project.params.run
+    if settings.precision == "bfloat16":
+        before, now = map(_of_any_precision, (before, now))
+    return steps.difference(before, now)
+
+
+def _of_any_precision(slice_: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _of_any_precision(one) if isinstance(one, dict) else one
+        for name, one in slice_.items()
+        if name != "precision"
+    }

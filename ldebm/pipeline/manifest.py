@@ -16,6 +16,7 @@ from ldebm.errors import UserError
 
 MANIFEST = "manifest.json"
 HASH = re.compile(r"[0-9a-f]{64}")
+ABSENT = "absent"  # in place of the hash of what is no file
 RACE = 1_000_000_000  # ns; a file this young may change again and keep its times
 
 
@@ -85,9 +86,9 @@ class Hashes:
         return all(self.of(folder / name) == digest for name, digest in outputs.items())
 
     def of(self, path: Path) -> str:
-        """The hash of a file, or of what is no file `absent`."""
+        """The hash of a file, or ABSENT."""
         if not path.is_file():
-            return "absent"
+            return ABSENT
         status = path.stat()
         seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         known = self.known.get(str(path))

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ldebm.data.files import FAILED, Failure
-from ldebm.errors import ModelError, UserError
+from ldebm.errors import ModelError, UserError, of_memory
 from ldebm.pipeline.manifest import (
+    ABSENT,
     MANIFEST,
     Hashes,
     file_hash,
@@ -64,6 +65,13 @@ class Input:
             raise UserError(f"{self.path} is not there yet; run `{self.maker.command}` first")
         return found
 
+    def now(self, hashes: Hashes) -> dict[str, str] | None:
+        """SHA-256 by file name, of a plain file from memory; None where nothing is there."""
+        if self.maker is not None:
+            return made(self.path, self.files)
+        digest = hashes.of(self.path)
+        return None if digest == ABSENT else {self.path.name: digest}
+
     def failure(self) -> Failure | None:
         """Why there is nothing of a model, if that is what its maker left."""
         failed = self.maker is not None and FAILED in self.hashes()
@@ -73,10 +81,13 @@ class Input:
         """See that the files are those that their step made; else put back what it kept.
 
         Raises:
-            UserError: nothing whole is kept.
+            UserError: nothing whole is kept, or what is there was made for other parameters or from
+                something that has changed since.
         """
         if self.maker is None:
             return
+        if outdated := self.maker.outdated(hashes):
+            raise UserError(outdated)
         wrong = [name for name, one in self.hashes().items() if hashes.of(self.path / name) != one]
         if not wrong:
             return
@@ -145,6 +156,24 @@ class Step:
         """All of the fingerprint that is known before any work: parameters and source."""
         return {"parameters": json.loads(canonical(self.parameters)), "source": self.source}
 
+    def outdated(self, hashes: Hashes) -> str | None:
+        """What its outputs, or what they follow from, were made with and is new now; what to do.
+
+        A newer source does not count, and an input that is gone cannot be asked.
+        """
+        manifest = read_manifest(self.output)
+        if manifest is None:
+            return None
+        asked = json.loads(canonical(self.parameters))
+        if differing := difference(manifest.get("parameters"), asked):
+            return f"{self.output}: {differing}; run `{self.command}` first"
+        for name, one in self.inputs.items():
+            if one.maker is not None and (found := one.maker.outdated(hashes)):
+                return found
+            if one.now(hashes) not in (None, manifest.get("inputs", {}).get(name)):
+                return f"{self.output}: was made from another {name}; run `{self.command}` first"
+        return None
+
     def description(self) -> dict[str, Any]:
         """The manifest, but for its outputs. Raises UserError if an input is not there."""
         inputs = {name: one.hashes() for name, one in self.inputs.items()}
@@ -207,6 +236,17 @@ def made(folder: Path, files: Sequence[str] | None) -> dict[str, str] | None:
     return {name: outputs[name] for name in names}
 
 
+def difference(before: Any, now: Any, path: tuple[str, ...] = ()) -> str | None:
+    """The first leaf in which two slices of parameters differ, in words; None if they ask alike."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        name = ".".join(path) or "parameters"
+        return None if before == now else f"{name} was {before}, and is {now} here"
+    for key in sorted(before.keys() | now.keys()):
+        if found := difference(before.get(key), now.get(key), (*path, key)):
+            return found
+    return None
+
+
 def fingerprint_of(content: Mapping[str, Any]) -> str:
     """SHA-256 of what a step's outputs follow from: parameters, source and inputs."""
     return hashlib.sha256(canonical(content).encode()).hexdigest()
@@ -236,6 +276,8 @@ def _do(step: Step, wanted: dict[str, Any], place: Path) -> None:
     with _scratch(place / "new") as new:
         checkpoints.mkdir(exist_ok=True)
         fingerprint = _work(step, wanted["fingerprint"], checkpoints, new)
+        if step.description()["fingerprint"] != wanted["fingerprint"]:
+            raise UserError(f"{step.name}: its inputs changed while it was at work; run it again")
         files = sorted(path for path in new.rglob("*") if path.is_file())
         outputs = {path.relative_to(new).as_posix(): file_hash(path) for path in files}
         write_manifest(new, {**wanted, "fingerprint": fingerprint, "outputs": outputs})
@@ -275,8 +317,10 @@ def _work(step: Step, fingerprint: str, checkpoints: Path, new: Path) -> str:
     except (UserError, OSError):
         raise
     except Exception as error:
-        traceback.print_exc()
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = of_memory(error)
+        if said is None:
+            traceback.print_exc()
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _failed(step, error, said, new, AGAIN)
     return fingerprint
 

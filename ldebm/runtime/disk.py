@@ -43,6 +43,9 @@ def told(folder: Path) -> Iterator[None]:
         if error.errno not in (*FULL, *REFUSED):
             raise
         file = error.filename2 or error.filename
+        if file is not None and Path(os.fsdecode(file)).is_file() and not os.access(file, os.R_OK):
+            problem = f"{os.fsdecode(file)}: cannot be read ({error.strerror}); make it readable"
+            raise UserError(problem) from error
         place = folder if file is None else Path(os.fsdecode(file)).parent
         problem = f"{place}: {_problem(place, error)}, and the same command goes on"
         raise UserError(problem) from error

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ RECORD = {
 Make = Callable[..., Project]
 
 
-def stub(step: Step, *, fails: bool = False) -> None:
+def stub(
+    step: Step, *, fails: bool = False, error: type[Exception] = ModelError, again: bool = False
+) -> None:
     """Run a step that writes by itself what the real one would, small, or whose model fails."""
     number = float(sum(map(ord, step.key)))
     files = {
@@ -41,11 +45,11 @@ def stub(step: Step, *, fails: bool = False) -> None:
 
     def work(checkpoints: Path, out: Path) -> None:
         if fails:
-            raise ModelError("training diverged")
+            raise error("training diverged")
         for name, text in files.items():
             (out / name).write_text(text)
 
-    steps.run(replace(step, work=work))
+    steps.run(replace(step, work=work), again=again)
 
 
 @pytest.fixture
@@ -61,6 +65,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         raw["data"]["grammar"] |= {"train": 30, "valid": 5, "test": 5}
         raw["models"] = {key: raw["models"][key] for key in ("vae", "ae", "dae")}
         raw["judge"] |= {"valid_sentences": 20}
+        raw["run"] |= {"precision": evaluation.pop("precision", "float32")}
         raw["evaluation"] |= evaluation
         made = Project(parameters.validate(raw, "test"), tmp_path / machine)
         for step in (made.raw(), made.tokens()):
@@ -143,6 +148,20 @@ def _of_another(folder: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def _other_samples(folder: Path) -> None:
+    (folder / "samples/vae/seed1/samples.txt").write_text("of another\n")
+
+
+def _no_manifest(folder: Path) -> None:
+    (folder / "judgements/vae/seed1/manifest.json").write_text('{"outputs": ')
+
+
+def _a_manifest_of_too_little(folder: Path) -> None:
+    path = folder / "models/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({name: manifest[name] for name in ("outputs", "fingerprint")}))
+
+
 def _without_real_text(folder: Path) -> None:
     shutil.rmtree(folder / "judgements/real")
 
@@ -151,6 +170,9 @@ def _without_real_text(folder: Path) -> None:
     ("harm", "says"),
     [
         (_damaged, "judgements/vae/seed1/scores.json: is damaged"),
+        (_other_samples, "samples/vae/seed1/samples.txt: is damaged"),
+        (_no_manifest, "judgements/vae/seed1/manifest.json: is damaged"),
+        (_a_manifest_of_too_little, "models/vae/seed1/manifest.json: is damaged"),
         (_of_another, "samples/vae/seed1/manifest.json: was made from other model"),
         (_without_real_text, "the judgement of real text is not kept"),
     ],
@@ -191,14 +213,60 @@ def test_a_row_stands_in_the_table_when_all_its_seeds_are_kept(make: Make, tmp_p
     assert "0 rows; not kept yet: vae seed 2, " in said
 
 
-def test_the_precision_of_a_machine_is_no_other_parameter(make: Make, tmp_path: Path) -> None:
-    project = make("one", ["vae"])
+@pytest.mark.parametrize(
+    ("asked", "had", "refused"),
+    [
+        ("float32", "bfloat16", True),
+        ("bfloat16", "float32", False),  # of a device without
+        ("bfloat16", "bfloat16", False),
+    ],
+)
+def test_a_row_has_the_precision_that_is_asked_or_float32(
+    make: Make, tmp_path: Path, asked: str, had: str, refused: bool
+) -> None:
+    project = make("one", ["vae"], precision=asked)
     list(kept.keep(project, tmp_path / "kept"))
-    path = tmp_path / "kept/models/vae/seed1/manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["parameters"]["precision"] = "bfloat16"
-    path.write_text(json.dumps(manifest))
-    assert list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+    for path in (tmp_path / "kept").rglob("*/vae/seed1/manifest.json"):
+        manifest = json.loads(path.read_text())
+        if "precision" in manifest["parameters"]:
+            manifest["parameters"]["precision"] = had
+            path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="precision was") if refused else nullcontext():
+        assert list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+
+
+def test_a_row_is_kept_whole_or_not(make: Make, tmp_path: Path) -> None:
+    """Damage where it was made: of every file, those that are not kept included."""
+    project = make("one", ["vae", "ae", "dae"])
+    (project.root / "models/vae/seed1/model.safetensors").write_text("other")
+    (project.root / "samples/ae/seed1/samples.txt").write_text("other")
+    (project.root / "judgements/dae/seed1/manifest.json").write_text("")
+    real, *said = kept.keep(project, tmp_path / "kept")
+    assert real == "real seed 1: kept"
+    for line, file in zip(said, ("model.safetensors", "samples.txt", "manifest.json"), strict=True):
+        assert re.search(rf": not kept, .*{file}: is damaged; make it again$", line)
+    shutil.rmtree(project.root / "data")
+    assert "run `ldebm data tokenize` first" in next(kept.keep(project, tmp_path / "kept"))
+    with pytest.raises(UserError, match="is where the rows are"):
+        list(kept.keep(project, project.root))
+
+
+def test_of_an_earlier_failure_nothing_is_left_beside_the_row(make: Make, tmp_path: Path) -> None:
+    project = make("one", [])
+    for fails in (True, False):
+        for verb in KINDS:
+            stub(project.step(verb, "vae", 1), fails=fails and verb == "train", again=True)
+        list(kept.keep(project, tmp_path / "kept"))
+    assert not list((tmp_path / "kept").rglob("failed.json"))
+    list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
+    assert {row["failed"] for row in table(tmp_path / "out")} == {""}
+
+
+def test_what_is_to_be_tried_again_is_not_done(make: Make, tmp_path: Path) -> None:
+    project = make("one", ["vae"])
+    stub(project.step("likelihood", "vae", 1), fails=True, error=ValueError, again=True)
+    said = list(kept.keep(project, tmp_path / "kept"))
+    assert said[1] == "vae seed 1: not kept, likelihood vae seed 1 is not done"
 
 
 def test_a_row_of_an_older_source_is_kept_one_of_other_parameters_is_not(

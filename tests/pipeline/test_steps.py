@@ -115,6 +115,47 @@ def test_a_missing_input_names_the_command_that_makes_it(
         steps.run(reader(step, tmp_path))
 
 
+def test_an_input_made_for_other_parameters_or_of_another_text_is_refused(
+    step: Callable[..., Step], tmp_path: Path
+) -> None:
+    """Also that of an input's input; an engine would have brought it up to date."""
+    reading = reader(step, tmp_path)
+    maker = reading.inputs["toy"].maker
+    assert maker is not None
+    last = replace(
+        step(),
+        inputs={"read": Input(reading.output, None, replace(reading, key="vae", seed=1))},
+        output=tmp_path / "last",
+    )
+    for one in (maker, reading, last):
+        steps.run(one)
+    other = replace(maker, parameters={"value": 7})
+    asking = replace(reading, inputs={"toy": Input(maker.output, ("a.txt",), other)})
+    says = rf"{maker.output}: value was 1, and is 7 here; run `ldebm toy vae --seed 1` first"
+    with pytest.raises(UserError, match=says):
+        steps.run(asking)
+    with pytest.raises(UserError, match="value was 1, and is 7 here"):
+        steps.run(replace(last, inputs={"read": Input(reading.output, None, asking)}))
+    (tmp_path / "text.txt").write_text("others")
+    with pytest.raises(UserError, match=rf"{maker.output}: was made from another text; run"):
+        steps.run(reading)
+    (tmp_path / "text.txt").unlink()
+    assert steps.run(reading) == "up to date"
+
+
+def test_inputs_that_change_meanwhile_are_no_ones_results(
+    step: Callable[..., Step], tmp_path: Path
+) -> None:
+    def work(checkpoints: Path, out: Path) -> None:
+        (out / "a.txt").write_text((tmp_path / "text.txt").read_text())
+        (tmp_path / "text.txt").write_text("others")
+
+    with pytest.raises(UserError, match="toy: its inputs changed while it was at work; run it"):
+        steps.run(replace(step(), work=work))
+    assert not step().output.exists()
+    assert steps.run(step()) == "done"
+
+
 def test_a_damaged_input_is_named_and_put_back(
     step: Callable[..., Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -371,6 +412,18 @@ def test_an_error_in_the_code_is_tried_again_from_its_checkpoint(
     assert stale(middle)
 
 
+def test_want_of_memory_is_one_line(
+    step: Callable[..., Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+    maker, *_ = chain(step, tmp_path, error)
+    assert steps.run(maker) == "failed"
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert f"failed: not enough memory ({error}); lower the batch" in said.out
+    assert stale(maker)
+
+
 def test_what_is_no_models_fault_stops(step: Callable[..., Step], tmp_path: Path) -> None:
     for error in (UserError("bad input"), FileNotFoundError("gone")):
         maker, *_ = chain(step, tmp_path, error)
@@ -396,3 +449,16 @@ def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_checkpoint(
     assert "\n" not in said
     assert {path.name for path in broken.folder.rglob("*") if path.is_file()} == {"state", "lock"}
     assert steps.run(replace(broken, work=step().work)) == "done"
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    step: Callable[..., Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+
+    def work(checkpoints: Path, out: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "text.txt"))
+
+    says = "text.txt: cannot be read .Permission denied.; make it readable"
+    with pytest.raises(UserError, match=says):
+        steps.run(replace(step(), work=work))

@@ -34,8 +34,11 @@ def is_stale(step: Step, hashes: Hashes) -> bool:
         return True
 
 
-def write_plans(steps: Sequence[Step]) -> list[Step]:
+def write_plans(steps: Sequence[Step], *, some: bool = False) -> list[Step]:
     """Write the plan file of every step, remove those of no step, and return the stale steps.
+
+    Args:
+        some: there are others, whose plans stay: another run may be at work by them.
 
     Raises:
         UserError: the disk is full, or a folder cannot be written.
@@ -45,7 +48,7 @@ def write_plans(steps: Sequence[Step]) -> list[Step]:
         stale = [step for step in steps if _write_plan(step, hashes)]
         hashes.save()
         wanted = {step.plan for step in steps}
-        for file in list((home / "plan").rglob("plan.json")):
+        for file in [] if some else list((home / "plan").rglob("plan.json")):
             if file.parent not in wanted:
                 shutil.rmtree(file.parent)
     return stale

@@ -96,7 +96,7 @@ class Project:
                 "rows: DVC has stages for every block under models in params.yaml; take blocks out "
                 "there, or choose rows with Snakemake, --config rows=KEY,KEY"
             )
-        stale = plans.write_plans(list(self.steps()))
+        stale = plans.write_plans(list(self.steps()), some=bool(self.params.rows))
         if self.root == Path(".") and Path("dvc.yaml").is_file():
             _tell_dvc(Path("dvc.yaml"), sorted({one.as_posix() for one in self._outside()}))
         return stale

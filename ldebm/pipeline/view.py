@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STANDS = re.compile(r"[^:]+: \w+ (\d+)/(\d+)(?:, (.*))?")  # a line of ldebm.runtime.console
 STARTED = re.compile(r"[^:]+: started")
 CHATTER = ("Assuming unrestricted", "Building DAG", "Using shell", "Conda environments: ign")
+ERRORS = ("None", "error")  # events of records that say what went wrong; that of a job has its log
 PERIOD = 0.5  # seconds
 
 
@@ -104,7 +105,7 @@ class View(logging.Handler):
             self.progress.update(self.overall, completed=done, total=total, said="")
         elif record.getMessage().startswith("Terminating processes on user request"):
             self.interrupted = True
-        elif record.levelno >= logging.ERROR and event == "None" and not self.interrupted:
+        elif record.levelno >= logging.ERROR and event in ERRORS and not self.interrupted:
             self.say(record.getMessage())
 
     def say(self, line: str) -> None:

@@ -61,6 +61,8 @@ def test_plans_of_steps_that_are_no_more_go(step: Callable[..., Step]) -> None:
     plans.write_plans(both)
     plans.write_plans(both[:1])
     assert sorted((step().home / "plan").rglob("plan.json")) == [both[0].plan / "plan.json"]
+    plans.write_plans(both[1:], some=True)
+    assert len(list((step().home / "plan").rglob("plan.json"))) == 2
 
 
 def test_steps_are_finished_when_all_of_them_are(chain: Callable[..., list[Step]]) -> None:

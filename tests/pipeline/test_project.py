@@ -271,6 +271,15 @@ def test_a_command_has_the_options_that_the_project_was_loaded_by(folder: Path) 
     assert Project.load().train("vae", 2).command == "ldebm train vae --seed 2"
 
 
+def test_of_chosen_rows_the_others_plans_stay(folder: Path) -> None:
+    """Another run may be at work by them."""
+    write_shipped_parameters(folder)
+    plan = folder / "work/plan/models/ae"
+    Project.load(rows="ae").plan()
+    Project.load(rows="vae").plan()
+    assert plan.exists()
+
+
 def test_dvc_which_makes_every_block_is_not_given_rows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,11 +92,13 @@ def test_a_failed_job_is_told_with_what_it_said_and_errors_stay(
     began(logger, 2, log)
     log.write_text("ldebm: error: the text is empty\n")
     logger.error(None, extra={"event": "job_error", "jobid": 2})
+    logger.error("Missing files", extra={"event": "error"})
     logger.error("At least one job did not complete successfully.")
     shown.stop()
     assert capsys.readouterr().out.splitlines() == [
         "ldebm: error: the text is empty",
         f"tokens: failed; {log} has all that it said",
+        "Missing files",
         "At least one job did not complete successfully.",
     ]
     assert shown.made == set()

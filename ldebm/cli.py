@@ -118,7 +118,7 @@ def build_parser() -> Parser:
         ("keep", "copy the small results of finished rows into a folder", _keep),
         (
             "assemble",
-            "the table of the rows kept in a folder, whichever machine made them",
+            "the table of the rows kept in a folder (there, or in --results), whoever made them",
             _assemble,
         ),
     ):
@@ -216,7 +216,7 @@ def _assemble(options: argparse.Namespace) -> None:
     project, folder = _project(options), Path(options.folder)
     for step in (project.raw(), project.tokens()):
         steps.run(step)
-    print(*kept.assemble(project, folder, folder), sep="\n")
+    print(*kept.assemble(project, folder, Path(options.results or folder)), sep="\n")
 
 
 def _models(options: argparse.Namespace) -> None:

@@ -270,9 +270,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 def latent(found: Results) -> Figure:
     """A panel a model with a latent space: the test sentences' modes, coloured by symbol."""
     with_latents = [result for result in found.trained if "modes" in result.runs[0].latents]
-    figure, panels = _grid(
-        with_latents, "no model in the table has a latent space", height=2.9, width=3.1
-    )
+    figure, panels = _grid(with_latents, "no latents of a row are here", height=2.9, width=3.1)
     for axes, result in zip(panels, with_latents, strict=False):
         arrays = result.runs[0].latents
         points, shares = principal_components(arrays["modes"])
@@ -289,7 +287,7 @@ def latent(found: Results) -> Figure:
 def priors(found: Results) -> Figure:
     """A panel a model: vectors its prior generates over posterior ones, in one plane."""
     rows = [result for result in found.trained if "generated" in result.runs[0].latents]
-    figure, panels = _grid(rows, "no model in the table has a latent space", height=2.9, width=3.1)
+    figure, panels = _grid(rows, "no latents of a row are here", height=2.9, width=3.1)
     for axes, result in zip(panels, rows, strict=False):
         arrays = result.runs[0].latents
         for name, colour in (("posterior", SILVER), ("generated", VERMILION)):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Cells = dict[str, Any]
 Attributes = dict[str, dict[str, Array]]  # split -> attribute -> its value for every sentence
+NOTHING = "No latents of a row with symbols or a code are here; `ldebm keep` leaves them out."
 SENTENCES_SHOWN = 3
 VARIABLES_SHOWN = 3
 NOTE = (
@@ -92,7 +93,7 @@ def page(results: Results) -> str:
 def _table(frame: "pd.DataFrame") -> str:
     """The readable columns as Markdown."""
     if frame.empty:
-        return "No model has symbols or a code."
+        return NOTHING
     attributes = [
         column.removesuffix("_v_measure")
         for column in map(str, frame)

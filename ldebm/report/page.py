@@ -75,6 +75,7 @@ def content(
             found, interpretability.read_attributes(root / "data/raw")
         ),
         "meanings_note": interpretability.NOTE,
+        "nothing": interpretability.NOTHING,
         "symbols": list(_symbols(found)),
         "runs": [(one, run, _times(run)) for one in found.models for run in one.runs],
         "versions": _versions(found),

@@ -228,7 +228,7 @@ def test_the_latent_spaces_are_coloured_by_symbol(runs: Any, make_params: Any) -
 def test_no_model_gives_pictures_that_say_so(runs: Any, make_params: Any, tmp_path: Path) -> None:
     found = read_results(make_params({}), runs.root)
     figures.draw_figures(found, tmp_path)
-    assert figures.latent(found).texts[0].get_text() == "no model in the table has a latent space"
+    assert figures.latent(found).texts[0].get_text() == "no latents of a row are here"
     assert all(
         (tmp_path / f"{name}.png").stat().st_size > 1000
         for name in ("metrics", "curves", "terms", "latent")

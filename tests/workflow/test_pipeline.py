@@ -66,6 +66,10 @@ def test_what_is_kept_of_the_rows_makes_the_same_table(
 ) -> None:
     assert run(f"ldebm keep {tmp_path}").stdout.count(": kept") == 1 + len(MODELS)
     run(f"ldebm assemble {tmp_path}")
+    run(f"ldebm assemble {tmp_path} --results {tmp_path / 'elsewhere'}")
+    assert (tmp_path / "elsewhere/table.csv").read_text() == (tmp_path / "table.csv").read_text()
+    assert "keep` leaves them out" in (tmp_path / "interpretability.md").read_text()
+    assert "they are not known here" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "table.csv").read_text() == (project / "results/table.csv").read_text()
     shown = [(folder / "table.md").read_text() for folder in (tmp_path, project / "results")]
     assert shown[0] == shown[1]

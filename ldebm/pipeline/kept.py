@@ -152,8 +152,9 @@ def _check(project: Project, row: Row, folder: Path) -> None:
         path, manifest = place / MANIFEST, _manifest(place)
         outputs = manifest["outputs"]
         if folder != project.root:  # there is a part of it
-            outputs = {name: outputs[name] for name in outputs.keys() & set(WHOLE[step.verb])}
-            outputs |= manifest.get("begun", {})
+            whole = {name: outputs[name] for name in outputs.keys() & set(WHOLE[step.verb])}
+            begun = outputs.keys() & ({BEGUN.get(step.verb)} if step.key != REAL else set())
+            outputs = whole | {name: manifest.get("begun", {}).get(name) for name in begun}
         for name, digest in outputs.items():
             if hashes.of(place / name) != digest:
                 raise UserError(f"{place / name}: is damaged; make it again")

@@ -152,6 +152,13 @@ def _other_samples(folder: Path) -> None:
     (folder / "samples/vae/seed1/samples.txt").write_text("of another\n")
 
 
+def _samples_without_a_hash(folder: Path) -> None:
+    path = folder / "samples/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["begun"]
+    path.write_text(json.dumps(manifest))
+
+
 def _no_manifest(folder: Path) -> None:
     (folder / "judgements/vae/seed1/manifest.json").write_text('{"outputs": ')
 
@@ -171,6 +178,7 @@ def _without_real_text(folder: Path) -> None:
     [
         (_damaged, "judgements/vae/seed1/scores.json: is damaged"),
         (_other_samples, "samples/vae/seed1/samples.txt: is damaged"),
+        (_samples_without_a_hash, "samples/vae/seed1/samples.txt: is damaged"),
         (_no_manifest, "judgements/vae/seed1/manifest.json: is damaged"),
         (_a_manifest_of_too_little, "models/vae/seed1/manifest.json: is damaged"),
         (_of_another, "samples/vae/seed1/manifest.json: was made from other model"),

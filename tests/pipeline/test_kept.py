@@ -65,7 +65,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         raw["data"]["grammar"] |= {"train": 30, "valid": 5, "test": 5}
         raw["models"] = {key: raw["models"][key] for key in ("vae", "ae", "dae")}
         raw["judge"] |= {"valid_sentences": 20}
-        raw["run"] |= {"precision": evaluation.pop("precision", "float32")}
+        for block in ("run", "judge"):
+            raw[block] |= {"precision": evaluation.pop(block, "float32")}
         raw["evaluation"] |= evaluation
         made = Project(parameters.validate(raw, "test"), tmp_path / machine)
         for step in (made.raw(), made.tokens()):
@@ -221,6 +222,7 @@ def test_a_row_stands_in_the_table_when_all_its_seeds_are_kept(make: Make, tmp_p
     assert "0 rows; not kept yet: vae seed 2, " in said
 
 
+@pytest.mark.parametrize("block", ["run", "judge"])
 @pytest.mark.parametrize(
     ("asked", "had", "refused"),
     [
@@ -230,15 +232,16 @@ def test_a_row_stands_in_the_table_when_all_its_seeds_are_kept(make: Make, tmp_p
     ],
 )
 def test_a_row_has_the_precision_that_is_asked_or_float32(
-    make: Make, tmp_path: Path, asked: str, had: str, refused: bool
+    make: Make, tmp_path: Path, block: str, asked: str, had: str, refused: bool
 ) -> None:
-    project = make("one", ["vae"], precision=asked)
+    project = make("one", ["vae"], **{block: asked})
     list(kept.keep(project, tmp_path / "kept"))
-    for path in (tmp_path / "kept").rglob("*/vae/seed1/manifest.json"):
-        manifest = json.loads(path.read_text())
-        if "precision" in manifest["parameters"]:
-            manifest["parameters"]["precision"] = had
-            path.write_text(json.dumps(manifest))
+    verb = {"run": "models", "judge": "judgements"}[block]
+    path = tmp_path / f"kept/{verb}/vae/seed1/manifest.json"
+    manifest = json.loads(path.read_text())
+    parameters = manifest["parameters"]
+    (parameters if block == "run" else parameters["judge"])["precision"] = had
+    path.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="precision was") if refused else nullcontext():
         assert list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
 

@@ -274,7 +274,7 @@ def test_a_command_has_the_options_that_the_project_was_loaded_by(folder: Path) 
 def test_of_chosen_rows_the_others_plans_stay(folder: Path) -> None:
     """Another run may be at work by them."""
     write_shipped_parameters(folder)
-    plan = folder / "work/plan/models/ae"
+    plan = folder / "work/plan/models/ae/seed1/train/plan.json"
     Project.load(rows="ae").plan()
     Project.load(rows="vae").plan()
     assert plan.exists()

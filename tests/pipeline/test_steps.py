@@ -134,6 +134,11 @@ def test_an_input_made_for_other_parameters_or_of_another_text_is_refused(
     says = rf"{maker.output}: value was 1, and is 7 here; run `ldebm toy vae --seed 1` first"
     with pytest.raises(UserError, match=says):
         steps.run(asking)
+    less = replace(
+        reading, inputs={"toy": Input(maker.output, None, replace(maker, parameters={}))}
+    )
+    with pytest.raises(UserError, match="value was 1, and is None here"):
+        steps.run(less)
     with pytest.raises(UserError, match="value was 1, and is 7 here"):
         steps.run(replace(last, inputs={"read": Input(reading.output, None, asking)}))
     (tmp_path / "text.txt").write_text("others")

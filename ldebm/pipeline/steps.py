@@ -81,13 +81,10 @@ class Input:
         """See that the files are those that their step made; else put back what it kept.
 
         Raises:
-            UserError: nothing whole is kept, or what is there was made for other parameters or from
-                something that has changed since.
+            UserError: nothing whole is kept.
         """
         if self.maker is None:
             return
-        if outdated := self.maker.outdated(hashes):
-            raise UserError(outdated)
         wrong = [name for name, one in self.hashes().items() if hashes.of(self.path / name) != one]
         if not wrong:
             return
@@ -191,7 +188,8 @@ def run(step: Step, period: float = PERIOD, again: bool = False) -> str:
         again: do the work even if it is finished, or has failed.
 
     Raises:
-        UserError: an input is missing or damaged, or the disk is full or cannot be written.
+        UserError: an input is missing, damaged or outdated, or changed meanwhile, or the disk is
+            full or cannot be written.
     """
     try:
         with disk.told(step.folder):
@@ -205,6 +203,8 @@ def run(step: Step, period: float = PERIOD, again: bool = False) -> str:
 def _run(step: Step, period: float, again: bool) -> str:
     started, hashes = time.monotonic(), Hashes(step.home)
     for one in step.inputs.values():
+        if one.maker is not None and (outdated := one.maker.outdated(hashes)):
+            raise UserError(outdated)
         one.verify(hashes, period)
     outcome = "up to date"
     if again or not intact(step.output, step.description()["fingerprint"], hashes):

@@ -162,12 +162,13 @@ class Step:
         if manifest is None:
             return None
         asked = json.loads(canonical(self.parameters))
-        if differing := difference(manifest.get("parameters"), asked):
+        if differing := difference(manifest.get("parameters", asked), asked):
             return f"{self.output}: {differing}; run `{self.command}` first"
         for name, one in self.inputs.items():
             if one.maker is not None and (found := one.maker.outdated(hashes)):
                 return found
-            if one.now(hashes) not in (None, manifest.get("inputs", {}).get(name)):
+            now = one.now(hashes)
+            if now is not None and manifest.get("inputs", {}).get(name, now) != now:
                 return f"{self.output}: was made from another {name}; run `{self.command}` first"
         return None
 

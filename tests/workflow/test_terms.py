@@ -42,7 +42,7 @@ def test_a_command_works_as_typed(shipped: Path, command: str) -> None:
     done = snakemake(shipped, "--dry-run", *shlex.split(command)[1:])
     assert done.returncode == 0, done.stdout
     made = re.findall(r"output: (\S*)table\.csv|, (\S*)table\.csv", done.stdout)
-    own = re.search(r"overlay=results/published/([\w-]+)\.yaml", command)
+    own = re.search(r"(?:overlay=results/published/|--workflow-profile )([\w-]+)", command)
     assert {"".join(one) for one in made} == {f"results/{own[1]}/" if own else "results/"}
     rows = re.search(r"rows=(\S+)", command)
     trained = set(re.findall(r"output: \S*models/(\w+)/seed1", done.stdout))

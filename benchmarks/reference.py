@@ -50,12 +50,11 @@ class PlainDecoder(Decoder):
     def decode(
         self, z: Tensor, max_tokens: int, generator: torch.Generator | None = None
     ) -> Tensor:
-        """(B, max_tokens) ids, whatever follows the end of a sentence included."""
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.autocast):
-            decoded, state = [torch.full((len(z),), BOS, device=z.device)], self._initial_state(z)
-            for _ in range(max_tokens):
-                logits, state = self._next_logits(decoded[-1], z, state)
-                decoded.append(_choose(logits, generator))
+        """(B, max_tokens) ids, whatever follows the end of a sentence included; in float32."""
+        decoded, state = [torch.full((len(z),), BOS, device=z.device)], self._initial_state(z)
+        for _ in range(max_tokens):
+            logits, state = self._next_logits(decoded[-1], z, state)
+            decoded.append(_choose(logits, generator))
         return torch.stack(decoded[1:], 1)
 
 

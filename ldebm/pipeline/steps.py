@@ -162,13 +162,12 @@ class Step:
         if manifest is None:
             return None
         asked = json.loads(canonical(self.parameters))
-        if differing := difference(manifest.get("parameters", asked), asked):
+        if differing := difference(manifest.get("parameters"), asked):
             return f"{self.output}: {differing}; run `{self.command}` first"
         for name, one in self.inputs.items():
             if one.maker is not None and (found := one.maker.outdated(hashes)):
                 return found
-            now = one.now(hashes)
-            if now is not None and manifest.get("inputs", {}).get(name, now) != now:
+            if one.now(hashes) not in (None, manifest.get("inputs", {}).get(name)):
                 return f"{self.output}: was made from another {name}; run `{self.command}` first"
         return None
 
@@ -204,9 +203,9 @@ def run(step: Step, period: float = PERIOD, again: bool = False) -> str:
 def _run(step: Step, period: float, again: bool) -> str:
     started, hashes = time.monotonic(), Hashes(step.home)
     for one in step.inputs.values():
+        one.verify(hashes, period)
         if one.maker is not None and (outdated := one.maker.outdated(hashes)):
             raise UserError(outdated)
-        one.verify(hashes, period)
     outcome = "up to date"
     if again or not intact(step.output, step.description()["fingerprint"], hashes):
         with _alone(step, period):

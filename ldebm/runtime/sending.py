@@ -132,7 +132,8 @@ def _taken(path: Path, mine: Journal | None) -> Iterator[tuple[Journal | None, b
         yield None, False
         return
     except ValueError:
-        path.rename(path.with_suffix(".damaged"))
+        with suppress(FileNotFoundError):  # another process did
+            path.rename(path.with_suffix(".damaged"))
         say(failed=f"{path}: is damaged and cannot be sent; set aside as {path.stem}.damaged")
         yield None, False
         return

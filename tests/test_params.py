@@ -130,9 +130,11 @@ def test_a_misspelt_key_is_named_rather_than_the_one_it_leaves_out(shipped: dict
     assert "models.vae.latent_dims" in message(raw)
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read"):
+def test_files_that_cannot_be_read(tmp_path: Path, shipped_file: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read .*file with --params"):
         params.load(tmp_path / "absent.yaml")
+    with pytest.raises(UserError, match=r"absent\.yaml: cannot be read .*file with --overlay"):
+        params.load(shipped_file, tmp_path / "absent.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1,\n")
     with pytest.raises(UserError, match=r"broken\.yaml: is no valid YAML"):
         params.load(tmp_path / "broken.yaml")

@@ -141,6 +141,13 @@ def test_an_input_made_for_other_parameters_or_of_another_text_is_refused(
         steps.run(less)
     with pytest.raises(UserError, match="value was 1, and is 7 here"):
         steps.run(replace(last, inputs={"read": Input(reading.output, None, asking)}))
+    whole = (maker.output / "manifest.json").read_text()
+    manifest = json.loads(whole)
+    del manifest["parameters"]
+    (maker.output / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="parameters was None, and is "):
+        steps.run(reading)
+    (maker.output / "manifest.json").write_text(whole)
     (tmp_path / "text.txt").write_text("others")
     with pytest.raises(UserError, match=rf"{maker.output}: was made from another text; run"):
         steps.run(reading)

@@ -86,12 +86,13 @@ def validate(raw: Mapping[str, Any], origin: str) -> Params:
 def merge(base: Any, overlay: Any, *, known_only: bool = False) -> Any:
     """`base` with the values of `overlay`.
 
-    Below a key `*` only keys that `base` has are replaced.
+    Below a key `*` only keys that `base` has are replaced, in every entry of `base`; what the
+    overlay says of one entry goes before it, wherever it stands.
     """
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
         return overlay
     merged = dict(base)
-    for key, value in overlay.items():
+    for key, value in sorted(overlay.items(), key=lambda item: item[0] != "*"):
         for name in list(base) if key == "*" else [key]:
             if name in base:
                 merged[name] = merge(merged[name], value, known_only=known_only or key == "*")

@@ -241,6 +241,15 @@ def test_a_star_stands_for_every_entry_that_has_the_key() -> None:
     assert base["models"]["a"]["size"] == 1  # the base itself is left alone
 
 
+def test_what_is_said_of_one_entry_goes_before_a_star_wherever_it_stands() -> None:
+    base = {"a": {"size": 1, "depth": 1}, "b": {"size": 1, "depth": 1}, "c": {"size": 1}}
+    named = {"a": {"size": 3}, "c": None}
+    star = {"*": {"size": 2, "depth": 2}}
+    merged = {"a": {"size": 3, "depth": 2}, "b": {"size": 2, "depth": 2}, "c": None}
+    assert params.merge(base, {**named, **star}) == merged
+    assert params.merge(base, {**star, **named}) == merged
+
+
 def test_null_is_a_value_for_an_overlay() -> None:
     assert params.merge({"a": {"b": 1}}, {"a": {"b": None}}) == {"a": {"b": None}}
 

@@ -109,7 +109,7 @@ def _score(options: argparse.Namespace) -> None:
     samples, references = Path(options.samples), options.references and Path(options.references)
     _plain_warnings()
     with TemporaryDirectory() as name:
-        work, tokens = Path(name), _finished(project.tokens())
+        work, tokens = Path(name), _current(project.tokens())
         context = Context.open(project.params, "", 0, tokens, NoTracker(), work, work)
         _print(score(context, samples, references), options.json)
 
@@ -192,6 +192,16 @@ def _finished(step: "Step") -> Path:
 
     Input(step.output, None, step).verify(Hashes(step.home), PERIOD)
     return step.output
+
+
+def _current(step: "Step") -> Path:
+    """`_finished`, and made with these parameters. Raises UserError if not."""
+    from ldebm.pipeline.manifest import Hashes
+
+    folder = _finished(step)
+    if outdated := step.outdated(Hashes(step.home)):
+        raise UserError(outdated)
+    return folder
 
 
 def _sentences(options: argparse.Namespace) -> list[str]:

@@ -5,6 +5,7 @@ README.md, a card made from the other two.
 """
 
 import json
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,18 +133,19 @@ class TrainedModel:
         ]
         return back[0] if _is_one(sentences) else back
 
-    def interpolate(self, start: Sentence, end: Sentence, steps: int = 7) -> Any:
+    def interpolate(self, start: str | Array, end: str | Array, steps: int = 7) -> Any:
         """`steps` points of the line from z of `start` to z of `end`, both included.
 
-        Between sentences they are sentences, between vectors (D,) vectors (steps, D).
+        Between sentences, given as strings, they are sentences, between vectors (D,) vectors
+        (steps, D).
         """
         if steps < 2:
             raise UserError(f"an interpolation has at least 2 steps, not {steps}")
         weight = np.linspace(0, 1, steps)[:, None]
         return self._combine((start, end), lambda a, b: (1 - weight) * a + weight * b)
 
-    def arithmetic(self, start: Sentence, minus: Sentence, plus: Sentence) -> Any:
-        """`start` - `minus` + `plus` in z: of sentences a sentence, of vectors (D,) a vector."""
+    def arithmetic(self, start: str | Array, minus: str | Array, plus: str | Array) -> Any:
+        """`start` - `minus` + `plus` in z: of strings a sentence, of vectors (D,) a vector."""
         return self._combine((start, minus, plus), lambda a, b, c: a - b + c)
 
     def sample(self, n: int = 1, symbol: Value | None = None, seed: int = 1) -> list[str]:
@@ -184,6 +186,8 @@ class TrainedModel:
         of `temperatures` steps, which is slow: seconds to minutes a sentence. Both estimates are
         upper bounds in expectation.
         """
+        if samples < 1:
+            raise UserError(f"samples: {samples}; give 1 or more")
         estimate = exact if self.model.encoder is None else importance_sampled
         split = self._split(sentences)
         found = np.empty(len(split))
@@ -222,8 +226,9 @@ class TrainedModel:
         Args:
             sentences: None: 1,000 of the model's own.
         """
-        texts = list(sentences or self.sample(1000, seed=seed))
-        most = None if sentences else self.max_tokens - 2  # of its own: as much as it reads
+        own = sentences is None
+        texts = self.sample(1000, seed=seed) if sentences is None else list(sentences)
+        most = self.max_tokens - 2 if own else None  # of its own: as much as it reads
         words = [self.words(text)[:most] for text in texts]
         probs = self._probs(self._split([" ".join(one) for one in words]))
         return describe_symbols(probs, texts, examples, words)
@@ -236,7 +241,14 @@ class TrainedModel:
         """A combination of the vectors of sentences, decoded, or of vectors."""
         if all(isinstance(one, str) for one in given):
             return self.decode(combine(*self.encode(given)))
-        return combine(*(np.asarray(one, np.float32) for one in given)).astype(np.float32)
+        self._need(self._width > 0, "has no latent vector")
+        try:
+            vectors = [np.asarray(one, np.float32) for one in given]
+        except (TypeError, ValueError):
+            vectors = []
+        if {one.shape for one in vectors} != {(self._width,)}:
+            raise UserError(f"give strings alone, or vectors ({self._width},) of {self.name} alone")
+        return combine(*vectors).astype(np.float32)
 
     def _texts(self, ids: Tensor) -> list[str]:
         return [" ".join(self.vocabulary.decode(one)) for one in ids.tolist()]
@@ -259,13 +271,22 @@ class TrainedModel:
                 unknown.update(word for word in words if word not in known)
                 ids.append(self.vocabulary.encode(words))
             else:
-                ids.append(np.asarray(sentence, np.int64))
+                ids.append(self._ids(sentence))
         if unknown:
             shown = ", ".join(list(unknown)[:10])
             warnings.warn(f"read as {UNK}, not being in the vocabulary: {shown}", stacklevel=4)
         if long := sum(len(one) > most for one in ids):
             warnings.warn(f"cut to their first {most} words: {long} of the sentences", stacklevel=4)
         return Split(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
+
+    def _ids(self, sentence: Any) -> Array:
+        """Word ids, checked."""
+        ids, words = np.asarray(sentence), len(self.vocabulary)
+        if ids.ndim != 1 or (ids.dtype.kind not in "iu" and ids.size):
+            raise UserError(f"{sentence!r} is no sentence; give a string, or word ids as an array")
+        if wrong := ids[(ids < 0) | (ids >= words)].tolist():
+            raise UserError(f"{wrong[0]} is no word of {self.name}; ids are 0 to {words - 1}")
+        return ids.astype(np.int64)
 
     @cached_property
     def _width(self) -> int:
@@ -274,8 +295,14 @@ class TrainedModel:
     def _symbol(self, symbol: Value) -> tuple[int, int]:
         """(variable, value), checked."""
         _, variables, values = self._probs(self._split([EMPTY])).shape
-        variable, value = symbol if isinstance(symbol, tuple) else (0, symbol)
-        if isinstance(symbol, int) and variables > 1:
+        asked = symbol if isinstance(symbol, tuple) else (0, symbol)
+        try:
+            variable, value = map(operator.index, asked)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{symbol!r} is no symbol; give a number, or (variable, value) of a code"
+            ) from None
+        if not isinstance(symbol, tuple) and variables > 1:
             raise UserError(
                 f"{self.name} has a code of {variables} variables; name one with its value, "
                 f"variable:value, not {symbol}"

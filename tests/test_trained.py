@@ -127,7 +127,9 @@ def test_every_row_answers_or_says_in_one_line_that_it_cannot(
             assert len(model.sample(3, symbol=1 if probs.ndim == 2 else (2, 1))) == 3
 
 
-def test_bad_requests_are_one_line(models: dict[str, TrainedModel], tmp_path: Path) -> None:
+def test_bad_requests_are_one_line(
+    models: dict[str, TrainedModel], folders: dict[str, Path], tmp_path: Path
+) -> None:
     vae, code, ebm = models["VAE"], models["DI-VAE"], models["LDEBM"]
     for ask, says in (
         (lambda: vae.encode([]), "no sentence"),
@@ -138,7 +140,20 @@ def test_bad_requests_are_one_line(models: dict[str, TrainedModel], tmp_path: Pa
         (lambda: ebm.sample(1, symbol=(1, 2)), "values 0 to 19"),
         (lambda: code.sample(1, symbol=2), "variable:value"),
         (lambda: code.sample(1, symbol=(20, 0)), "variables 0 to 19 of values 0 to 4"),
+        (lambda: code.sample(1, symbol=np.int64(2)), "variable:value"),
+        (lambda: ebm.sample(1, symbol="a"), "'a' is no symbol; give a number"),
+        (lambda: ebm.sample(1, symbol=(1, 2, 3)), "is no symbol"),
         (lambda: models["AE"].score("a"), "AE has no p"),
+        (lambda: vae.score("a", samples=0), "samples: 0; give 1 or more"),
+        (lambda: vae.encode(np.array([4, 99])), "99 is no word of VAE; ids are 0 to 8"),
+        (lambda: vae.encode(np.array([-1])), "-1 is no word"),
+        (lambda: vae.encode(np.array([1.5])), "give a string, or word ids"),
+        (lambda: vae.reconstruct([1, 2]), "1 is no sentence"),
+        (lambda: vae.interpolate("a", vae.encode("a")), r"strings alone, or vectors \(6,\)"),
+        (lambda: vae.interpolate(np.zeros(5), np.zeros(6)), r"vectors \(6,\) of VAE"),
+        (lambda: vae.arithmetic(np.zeros(5), np.zeros(5), np.zeros(5)), r"vectors \(6,\)"),
+        (lambda: ebm.symbols([]), "no sentence"),
+        (lambda: ldebm.load(folders["VAE"], device="tpu"), "device 'tpu': give auto, cpu or cuda"),
         (lambda: ldebm.load(tmp_path), "run.json: cannot be read"),
     ):
         with pytest.raises(UserError, match=says):

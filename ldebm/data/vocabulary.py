@@ -100,7 +100,8 @@ class Vocabulary:
         ids = [known.get(word, unk) for word in words]
         if -1 in ids:
             raise UserError(
-                f"the word {words[ids.index(-1)]!r} is not in the vocabulary, which has no {UNK}"
+                f"the word {words[ids.index(-1)]!r} is not in the vocabulary, which has no {UNK}; "
+                "leave it out, or use a word of vocabulary.txt"
             )
         return np.array(ids, dtype=np.int64)
 

@@ -9,6 +9,7 @@ import csv
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,7 @@ def likelihood(context: Context, weights: Path) -> None:
         columns[name] = _values(context, model, name, estimate, numbers)
     _check_finite(columns)
     scores = {
-        key: value
-        for name, values in columns.items()
-        if values
-        for key, value in zip((name, f"{name}_standard_error"), _mean(values), strict=True)
+        key: value for name, values in columns.items() for key, value in _mean(name, values).items()
     }
     write_json(context.out / "scores.json", scores | diagnostics)
     of_each = {key: values for key, values in columns.items() if values and key != "nll_published"}
@@ -82,10 +80,12 @@ def _check_finite(columns: Mapping[str, Sequence[float]]) -> None:
             raise ModelError(f"{name} is not finite for {wrong} of {len(values)} test sentences")
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """And its standard error."""
-    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
-    return float(np.mean(values)), float(spread / math.sqrt(len(values)))
+def _mean(name: str, values: Sequence[float]) -> dict[str, float]:
+    """And its standard error, by name: of one value there is none, of no value neither."""
+    found = {name: float(np.mean(values))} if values else {}
+    if len(values) > 1:
+        found[f"{name}_standard_error"] = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return found
 
 
 def _annealed(
@@ -99,8 +99,9 @@ def _annealed(
     vectors = draw_vectors(model, test, context.max_tokens, generator, DRAWS)
     fit = figures(model.prior, vectors)
     if len(model.prior.noise) > 1:
-        longer = with_longer_chains(model.prior, LONGER).sample(DRAWS, generator)
-        fit["prior_fit_longer"] = frechet_distance(longer, vectors.posterior)
+        with suppress(ModelError):  # where these diverge, the row's own chains may still not
+            longer = with_longer_chains(model.prior, LONGER).sample(DRAWS, generator)
+            fit["prior_fit_longer"] = frechet_distance(longer, vectors.posterior)
     generated, posterior = vectors.plane()
     np.savez_compressed(context.out / "vectors.npz", generated=generated, posterior=posterior)
     if not model.prior.generative:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ldebm.data.batches import by_length
 from ldebm.data.corpus import Split
@@ -26,9 +27,13 @@ class Vectors:
     posterior: Tensor
 
     def plane(self) -> tuple[Plane, Plane]:
-        """Both in the first two principal components of the posterior draws, (N, 2) each."""
+        """Both in the first two principal components of the posterior draws, (N, 2) each.
+
+        Of a single dimension the second is 0.
+        """
         mean = self.posterior.mean(0)
-        directions = torch.linalg.eigh(self.posterior.T.cov())[1][:, -2:].flip(1)
+        directions = torch.linalg.eigh(torch.atleast_2d(self.posterior.T.cov()))[1][:, -2:].flip(1)
+        directions = functional.pad(directions, (0, 2 - directions.shape[1]))
         generated, posterior = (
             ((z - mean) @ directions).cpu().numpy() for z in (self.generated, self.posterior)
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ldebm.errors import ModelError
 from ldebm.models.posteriors import Posterior, standard_log_density
 
 
@@ -53,13 +54,22 @@ class Prior(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, D), on the generator's device."""
+        """(count, D), on the generator's device.
+
+        Raises:
+            ModelError: the sampler diverges.
+        """
         state = None
         for index, vectors in enumerate(self.noise):
             shape = (vectors, count, self.noise_width)
             noise = torch.randn(shape, generator=generator, device=generator.device)
             state = self.stage(index, state, noise)
         assert state is not None
+        if not state.isfinite().all():
+            raise ModelError(
+                "the prior's sampler diverged: what it generates is not finite; lower "
+                "learning_rate or, of an energy, langevin_step_size"
+            )
         return state
 
     def log_prob(self, z: Tensor) -> Tensor | None:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ldebm.data.batches import Batch
-from ldebm.errors import ModelError
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
 from ldebm.models.plans import EpochPlanner, shuffled
@@ -118,8 +117,6 @@ class SentenceModel(nn.Module):
             ModelError: the prior's sampler diverges.
         """
         z = (prior or self.prior).sample(count, generator)
-        if not z.isfinite().all():
-            raise ModelError("the prior's sampler diverged: what it generates is not finite")
         return self.decoder.decode(z, max_tokens, None if self.greedy else generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -128,7 +128,7 @@ def _between(found: Results) -> Iterator[dict[str, Any]]:
             values = [one.values(key) for one in pair]
             if len(values) == 2 and all(values):
                 finding = compare(values[0], values[1], directions[key] == "lower")
-                if key == "nll" and finding.half_width is None:
+                if key == "nll" and all(len(one.runs) == 1 for one in pair):
                     finding = _over_sentences(pair) or finding
                 loser = pair[finding.difference > 0]
                 loose = any(loser.values(bounds.get(key) or ""))

@@ -35,8 +35,10 @@ def kind(name: str) -> str:
     `auto` takes CUDA if there is a GPU.
 
     Raises:
-        UserError: `cuda` is asked for in vain.
+        UserError: `cuda` is asked for in vain, or there is no such device.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device {name!r}: give auto, cpu or cuda")
     if name == "cpu" or not _has_cuda():
         if name == "cuda":
             raise UserError(

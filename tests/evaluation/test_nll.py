@@ -17,9 +17,13 @@ from ldebm.config import AnnealedSettings, RowConfig
 from ldebm.context import Context
 from ldebm.data.corpus import subset
 from ldebm.data.vocabulary import BOS, EOS, PAD
+from ldebm.errors import ModelError
 from ldebm.evaluation import annealed, nll
+from ldebm.evaluation import likelihood as module
 from ldebm.evaluation.likelihood import importance_sampled, likelihood
+from ldebm.evaluation.prior_fit import draw_vectors, frechet_distance, with_longer_chains
 from ldebm.models.networks import SentenceSize
+from ldebm.models.priors import StandardNormal
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.runtime import checkpoint
 
@@ -262,3 +266,109 @@ def test_the_gap_is_between_a_harmonic_and_an_arithmetic_mean(
 
     monkeypatch.setattr(nll, "simulate", lambda *rest: ([], []))
     assert nll._gap(Recorded(), torch.ones(1), 8)["gap"] == pytest.approx(math.log(3 / 2))
+
+
+def test_falls_are_from_fewer_temperatures_to_all() -> None:
+    """-log p is 2 and 4 with all of them, 3 and 5 with half, 5 and 8 with a quarter."""
+    chains = {4: [[-5.0, -5.0], [-8.0, -8.0]], 2: [[-3.0, -3.0], [-5.0, -5.0]]}
+
+    class Recorded:
+        settings = AnnealedSettings(sentences=2, chains=2, temperatures=8, simulated=1)
+
+        def run(self, name: str, batches: Any, count: int, deltas: Any, *, stride: int) -> Any:
+            assert name == {4: "quarter", 2: "half"}[stride]
+            return SimpleNamespace(log_w=torch.tensor(chains[stride]).flatten())
+
+    batches: Any = [SimpleNamespace(indices=np.array([7])), SimpleNamespace(indices=np.array([3]))]
+    found = nll._convergence(Recorded(), batches, torch.ones(1), {3: 4.0, 7: 2.0})
+    assert found == {
+        "fall_from_quarter": pytest.approx(3.5),
+        "fall_from_half": pytest.approx(1),
+        "still_falling": 1.0,
+    }
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_fewer_temperatures_are_moved_at_with_their_own_steps(
+    context: Context,
+    small_rows: dict[str, RowConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stride: int,
+) -> None:
+    """Row k - 1 of the steps is that of temperature k of all; none at the first and last."""
+    model, given = sharp(small_rows["VAE"], context, 2), []
+    monkeypatch.setattr(
+        annealed, "Annealing",
+        lambda chains, betas, deltas, *rest, **more: (
+            given.append((betas, deltas)) or SimpleNamespace(run=lambda *rest, **more: None)
+        ),
+    )  # fmt: skip
+    batches = nll._batches(context.corpus.test, NUMBERS, 6, context.device)
+    of_temperature = torch.arange(1, 8)[:, None].expand(7, 2)
+    nll.Runs(model, settings(1, 8), 1, tmp_path).run(
+        "run", batches, 1, of_temperature, stride=stride
+    )
+    ((betas, deltas),) = given
+    numbers = range(0, 9, stride)
+    assert betas.tolist() == annealed.sigmoid_schedule(8)[list(numbers)].tolist()
+    assert deltas[:, 0].tolist() == list(numbers)[1:-1]
+
+
+def test_of_one_sentence_there_is_no_standard_error(
+    context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    evaluation = context.params.evaluation
+    single = evaluation.annealed.model_copy(update={"sentences": 1})
+    params = context.params.model_copy(
+        update={"evaluation": evaluation.model_copy(update={"annealed": single})}
+    )
+    here = replace(context, params=params)
+    checkpoint.save(tmp_path / "model.safetensors", checkpoint.model_tensors(build.build(here)), {})
+    likelihood(here, tmp_path)
+    scores = json.loads((here.out / "scores.json").read_text())
+    assert {"nll", "nll_importance"} <= set(scores)
+    assert not any(name.endswith("_standard_error") for name in scores)
+
+
+@pytest.mark.parametrize("diverging", [False, True])
+def test_the_samplers_figures_are_of_the_test_sentences(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, diverging: bool
+) -> None:
+    """Longer chains are held against the posterior too, and left out where they diverge."""
+    here = replace(context, key="svebm")
+    torch.manual_seed(5)
+    weights = checkpoint.model_tensors(build.build(here))
+    checkpoint.save(tmp_path / "model.safetensors", weights, {})
+    longer = with_longer_chains
+    if diverging:
+        monkeypatch.setattr(module, "with_longer_chains", lambda prior, factor: Diverging())
+    likelihood(here, tmp_path)
+    scores = json.loads((here.out / "scores.json").read_text())
+    model = build.load(here, tmp_path)
+    generator = torch.Generator().manual_seed(here.params.evaluation.seed)
+    drawn = draw_vectors(model, here.corpus.test, here.max_tokens, generator, 1000)
+    expected = frechet_distance(drawn.generated, drawn.posterior)
+    assert scores["prior_fit"] == pytest.approx(expected, rel=1e-6)
+    if diverging:
+        assert "prior_fit_longer" not in scores
+        return
+    long = longer(model.prior, 5).sample(1000, generator)
+    expected = frechet_distance(long, drawn.posterior)
+    assert scores["prior_fit_longer"] == pytest.approx(expected, rel=1e-6)
+
+
+class Diverging(StandardNormal):
+    """A sampler whose vectors grow beyond all bounds."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def stage(self, index: int, state: torch.Tensor | None, noise: torch.Tensor) -> torch.Tensor:
+        return noise[0] / 0
+
+
+def test_a_sampler_that_diverges_is_a_failure_of_the_model(generator: torch.Generator) -> None:
+    """Wherever it is asked: in validation, for the figures, for samples."""
+    with pytest.raises(ModelError, match=r"sampler diverged.*langevin_step_size"):
+        Diverging().sample(3, generator)

@@ -66,6 +66,14 @@ def test_the_plane_is_that_of_the_largest_spread(generator: torch.Generator) -> 
     assert abs(generated - own[:10]).mean(0) == pytest.approx([1, 1])  # the same origin for both
 
 
+def test_the_plane_of_a_single_dimension(generator: torch.Generator) -> None:
+    posterior = standardised(generator)[:, :1] + 7
+    _, own = Vectors(posterior[:10], posterior).plane()
+    assert own.shape == (200, 2)
+    torch.testing.assert_close(torch.from_numpy(own[:, 0]).abs(), (posterior - 7)[:, 0].abs())
+    assert not own[:, 1].any()
+
+
 def test_figures_of_a_model(context: Context, generator: torch.Generator) -> None:
     model, split = build(context), context.corpus.valid
     state = generator.get_state()

@@ -79,3 +79,9 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert "needs 60 sentences" in error
     share = 2 / len(" ".join(["zz a b zz", *samples[:4]]).split())
     assert error.startswith(f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz\n")
+
+    Path("newer.yaml").write_text(OVERLAY.replace("lowercase: true", "lowercase: false"))
+    assert main(["score", "--samples", "s.txt", "--overlay", "newer.yaml", "--root", "results/own"])
+    out, error = capsys.readouterr()
+    assert not out
+    assert "lowercase was True, and is False here; run `ldebm data" in error

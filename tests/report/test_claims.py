@@ -106,6 +106,20 @@ def test_of_one_seed_likelihoods_are_compared_sentence_by_sentence(
     assert float(line["half_width"]) == pytest.approx(1.95996 / 3**0.5, rel=1e-4)
 
 
+def test_of_several_seeds_no_one_decides_by_its_sentences(runs: Any, make_params: Any) -> None:
+    """Nor where the other row has one seed, for one of its trainings failed."""
+    for key, seed, nll in (("vae", 1, 20.0), ("vae", 2, 30.0), ("ldebm", 2, 21.0)):
+        runs.run(key, seed, scores={"nll": nll})
+        (runs.folder("likelihoods", key, seed) / "sentences.csv").write_text(
+            f"sentence,nll\n0,{nll}\n1,{nll + 1}\n2,{nll + 3}\n"
+        )
+    for kind in ("models", "samples", "judgements", "evaluations", "likelihoods"):
+        runs.failed(kind, "ldebm", 1, "train ldebm seed 1", "training diverged at step 3")
+    found = claims_of(runs, make_params, {"vae": "VAE", "ldebm": "LDEBM"}, [1, 2])
+    (line,) = [row for row in found if row["by"] == "nll"]
+    assert (float(line["difference"]), line["verdict"]) == (pytest.approx(4), "undecided")
+
+
 @pytest.mark.parametrize(
     ("falling", "verdict"), [("ldebm", "undecided"), ("vae", "fails"), ("", "fails")]
 )

@@ -16,6 +16,7 @@ from ldebm import params
 from ldebm.build import build_model
 from ldebm.config import RowConfig
 from ldebm.errors import UserError
+from ldebm.models import plans
 from ldebm.models.networks import SentenceSize
 from ldebm.models.plans import shuffled
 from ldebm.report.models import models_table
@@ -155,6 +156,37 @@ def test_networks_are_those_of_the_papers(small_rows: dict[str, RowConfig]) -> N
     assert {name for name, model in models.items() if not model.greedy} == {"RNN-LM"}
     clustered = {n for n, m in models.items() if m.plan_epoch is not shuffled}
     assert clustered == {"LDEBM"}
+
+
+def test_every_network_runs_in_the_arithmetic_that_is_asked_for(
+    small_rows: dict[str, RowConfig],
+) -> None:
+    for row in small_rows.values():
+        for wanted in (False, True):
+            model = row.build(replace(SIZE, bfloat16=wanted))
+            networks = [one for one in (model.encoder, model.decoder) if one is not None]
+            assert [one.autocast for one in networks] == [wanted] * len(networks)
+
+
+def test_the_keys_of_ldebm_reach_what_they_name(
+    small_rows: dict[str, RowConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def cluster(points: Any, *rest: int) -> Any:
+        asked.append(rest)
+        return np.zeros(len(points), np.int64)
+
+    monkeypatch.setattr(plans, "cluster", cluster)
+    keys = {"symbols": 4, "cluster_dims": 2, "cluster_iterations": 9, "levels": 5}
+    chains = {"langevin_steps": 6, "sampling_steps": 8, "langevin_step_size": 0.01}
+    model = small_rows["LDEBM"].model_copy(update=keys | chains).build(SIZE)
+    model.plan_epoch(3, np.random.default_rng(1), lambda: np.zeros((3, 2)))
+    assert asked == [(4, 2, 9, 0)]
+    prior: Any = model.prior
+    assert prior.noise == (1, 8, 8, 8, 8, 8)
+    assert (prior.steps, prior.step_size) == (6, 0.01)
+    assert prior.symbols(torch.zeros(3, prior.noise_width)).shape == (3, 4)
 
 
 def test_the_spectral_norm_is_settled(small_rows: dict[str, RowConfig]) -> None:

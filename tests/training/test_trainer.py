@@ -17,7 +17,7 @@ from ldebm.build import build_model
 from ldebm.config import Params
 from ldebm.context import Context
 from ldebm.data.batches import collate
-from ldebm.data.corpus import tokenize
+from ldebm.data.corpus import Corpus, tokenize
 from ldebm.data.grammar import write_corpus
 from ldebm.errors import ModelError, UserError
 from ldebm.evaluation.inference import posterior_modes, reconstructions
@@ -380,3 +380,34 @@ def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(
     assert figures[-1] == pytest.approx(expected, rel=1e-4)
     monkeypatch.setattr(trainer_module, "prior_fit", lambda *arguments: {})
     assert run(small, "svebm", tmp_path, "without")[0] == weights
+
+
+def test_batches_of_similar_length_are_those_of_the_sorted_text(
+    small: tuple[Params, Path], tmp_path: Path
+) -> None:
+    """With one bucket for the whole epoch; at a bucket of one batch they are mixed."""
+    _, tokens = small
+
+    def planned(bucket: int) -> list[list[int]]:
+        settings = validated({"models": {"vae": {"training": {"bucket": bucket}}}})
+        context = Context.open(settings, "vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
+        trainer = Trainer(context, build.build(context))
+        trainer._start_epoch()
+        assert trainer.plan is not None
+        lengths = context.corpus.train.lengths[trainer.plan.order]
+        return [sorted(one.tolist()) for one in np.split(lengths, range(16, len(lengths), 16))]
+
+    in_order = np.sort(Corpus.open(tokens).train.lengths)
+    expected = [one.tolist() for one in np.split(in_order, range(16, len(in_order), 16))]
+    assert sorted(planned(100)) == sorted(expected)
+    assert sorted(planned(1)) != sorted(expected)
+
+
+def test_a_sampler_that_diverges_in_validation_is_told_in_one_line(
+    small: tuple[Params, Path], tmp_path: Path
+) -> None:
+    """SVEBM's contrast, which would notice, is not computed while the KL weight is 0."""
+    steps = {"langevin_step_size": 5.0, "langevin_steps": 40, "kl_cycles": 1}
+    settings = validated({"models": {"svebm": steps}})
+    with pytest.raises(ModelError, match=r"sampler diverged.*langevin_step_size"):
+        run((settings, small[1]), "svebm", tmp_path, "run")

@@ -122,7 +122,7 @@ def panel(found: Results, several: Sequence[Metric]) -> Panel:
     dots = [_dot(axis, y, "printed", f"printed: {value:g}", value) for y, _, value in printed]
     for y, result, place, one in ours:
         if statistic := result.statistic(one.key):
-            text = f"{one.heading or one.key}: {statistic.text(one.decimals)}"
+            text = f"{one.heading or one.key}: {result.sign(one)}{statistic.text(one.decimals)}"
             mean, spread = statistic.mean, statistic.sd or 0.0
             dots.append(_dot(axis, y, f"ours{place}", text, mean, spread))
     return Panel(
@@ -152,7 +152,7 @@ def _value(result: ModelResult, several: Sequence[Metric]) -> str:
     for one in several:
         if statistic := result.statistic(one.key):
             decimals = one.decimals if one.decimals > 2 else int(statistic.mean < 1000)
-            return f"{statistic.mean:,.{decimals}f}"
+            return f"{result.sign(one)}{statistic.mean:,.{decimals}f}"
     return ""
 
 

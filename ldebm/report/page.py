@@ -57,7 +57,7 @@ def content(
         "facts": list(_facts(params, found)),
         "caption": table.caption(params, found),
         "headings": table.headings(found.metrics),
-        "others": table.OTHERS,
+        "others": table.OTHERS[:-1],  # the device stands among the runs
         "rows": list(_rows(found, commands)),
         "notes": table.notes(params, found),
         "gaps": [gap for one in found.models for gap in gaps(runs, one, params.seeds, commands)],
@@ -108,7 +108,7 @@ def _rows(found: Results, commands: Commands) -> Iterator[dict[str, Any]]:
     """The table's rows: cells with what runs them, and a number to sort by."""
     values = [found.test_set.get(one.limit[0] if one.limit else one.key) for one in found.metrics]
     cells = zip(table.test_set_cells(found), values, [""] * len(values), strict=True)
-    yield {"label": TEST_SET, "cells": list(cells), "others": [""] * len(table.OTHERS)}
+    yield {"label": TEST_SET, "cells": list(cells), "others": [""] * len(table.OTHERS[:-1])}
     for result in found.models:
         means = [result.statistic(one.key) for one in found.metrics]
         verbs = [COLUMNS.get(one.published or "", "evaluate") for one in found.metrics]
@@ -121,7 +121,7 @@ def _rows(found: Results, commands: Commands) -> Iterator[dict[str, Any]]:
         yield {
             "label": table.label(result),
             "cells": list(cells),
-            "others": table.other_cells(result),
+            "others": table.other_cells(result)[:-1],
         }
 
 

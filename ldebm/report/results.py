@@ -87,6 +87,10 @@ class ModelResult:
         """Over the seeds that have a value of the metric; None where none has."""
         return Statistic.of(self.values(metric))
 
+    def sign(self, metric: Metric) -> str:
+        """What stands before the metric's value: "≤ " where it is only a bound."""
+        return "≤ " if metric.bound and any(self.values(metric.bound)) else ""
+
     def mean(self, name: str) -> float:
         """Over the seeds, of a number in the record of the run; there must be one."""
         return statistics.fmean(run.record[name] for run in self.runs)

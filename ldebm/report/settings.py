@@ -12,7 +12,8 @@ from ldebm.runtime.tracking import flatten
 OF_ALL: dict[str, set[str] | None] = {  # blocks, and the keys of them that count; None: all
     "data": {"vocabulary_limit"},
     "run": {"precision"},
-    **dict.fromkeys(("sentence_model", "judge", "evaluation")),
+    **dict.fromkeys(("sentence_model", "judge")),
+    "evaluation": {"samples", "likelihood_samples", "likelihood_sentences"},
 }
 ABSENT = "-"
 

@@ -138,10 +138,10 @@ def model_cells(found: Results, result: ModelResult) -> list[Cell]:
     printed = found.printed(result)
     cells = []
     for one in found.metrics:
-        before = "≤ " if one.bound and any(result.values(one.bound)) else ""
         error = result.statistic(one.error) if one.error and len(result.runs) == 1 else None
         mark = f" ± {error.mean:.{one.decimals}f} s.e." if error else ""
-        cells.append(_cell(result.statistic(one.key), one, printed.get(one.key), mark, before))
+        ours, sign = result.statistic(one.key), result.sign(one)
+        cells.append(_cell(ours, one, printed.get(one.key), mark, sign))
     return cells
 
 

@@ -104,7 +104,7 @@ def run_all(runs: Any, rows: Any, seeds: Any = (1,)) -> None:
 def test_every_value_of_the_files_stands_in_the_table(runs: Any, make_params: Any) -> None:
     run_all(runs, ROWS)
     found = made(runs, make_params(ROWS, corpus="ptb"))
-    rows = found.table("Device")
+    rows = found.table("Weights")
     assert [row["Model"] for row in rows] == ["TEST SET", *ROWS.values()]
     decimals = {"rPPL\u00a0↓": ("rppl", 2), "BLEU\u00a0↑": ("bleu", 2), "wKL\u00a0↓": ("wkl", 3)}
     for row, (key, name) in zip(rows[1:], ROWS.items(), strict=True):
@@ -123,12 +123,12 @@ def test_every_value_of_the_files_stands_in_the_table(runs: Any, make_params: An
 def test_claims_have_their_intervals_and_verdicts(runs: Any, make_params: Any) -> None:
     run_all(runs, ROWS, (1, 2, 3))
     found = made(runs, make_params(ROWS, seeds=[1, 2, 3]))
-    claims = {(row["Claim"], row["By"]): row for row in found.table("Verdict")}
-    row = claims["LDEBM improves on VAE | LDEBM over VAE", "rPPL"]
+    claims = {row["Claim"]: row for row in found.table("Verdict")}
+    row = claims["LDEBM improves on VAE | LDEBM over VAE, by rPPL"]
     # 14 worse; standard errors of 1, 2, 3: 1/√3 each, t of 4 degrees of freedom 2.776
-    assert row["Difference"] == f"-14 ± {2.776 * (2 / 3) ** 0.5:.2g}"
+    assert row["Difference"] == f"\u221214 ± {2.776 * (2 / 3) ** 0.5:.2g}"
     assert row["Verdict"] == "fails"
-    assert claims["LDEBM improves on VAE | LDEBM over VAE", "BLEU"]["Verdict"] == "holds"
+    assert claims["LDEBM improves on VAE | LDEBM over VAE, by BLEU"]["Verdict"] == "holds"
 
 
 def test_large_differences_of_claims_are_written_out(runs: Any, make_params: Any) -> None:
@@ -136,8 +136,8 @@ def test_large_differences_of_claims_are_written_out(runs: Any, make_params: Any
         runs.run("vae", seed, rppl=1000.0 + 100 * spread)
         runs.run("ldebm", seed, rppl=450.0 + 50 * spread)
     found = made(runs, make_params({"vae": "VAE", "ldebm": "LDEBM"}, seeds=[1, 2, 3]))
-    rows = {(row["Claim"], row["By"]): row for row in found.table("Verdict")}
-    said = rows["LDEBM improves on VAE | LDEBM over VAE", "rPPL"]["Difference"]
+    rows = {row["Claim"]: row for row in found.table("Verdict")}
+    said = rows["LDEBM improves on VAE | LDEBM over VAE, by rPPL"]["Difference"]
     # standard errors 100/√3 and 50/√3; Welch: 2.941 degrees of freedom, t 3.219
     assert said == f"+550 ± {3.219 * (12500 / 3) ** 0.5:.0f}"
 
@@ -195,7 +195,7 @@ def test_all_rows_with_much_of_everything_stay_small(runs: Any, make_params: Any
         np.savez(runs.folder("likelihoods", key, 1) / "vectors.npz", **vectors)
     found = made(runs, make_params(SIXTEEN, corpus="ptb"))
     assert len(found.source.encode()) < 3_000_000
-    assert [row["Model"] for row in found.table("Device")][1:] == list(SIXTEEN.values())
+    assert [row["Model"] for row in found.table("Weights")][1:] == list(SIXTEEN.values())
 
 
 def test_what_failed_or_is_missing_is_told_with_its_command(runs: Any, make_params: Any) -> None:
@@ -263,7 +263,10 @@ def test_settings_that_differ_are_those_that_were_changed(make_params: Any) -> N
         "mine": params.models["ae"].model_copy(update={"row": "AE", "latent_dim": 3}),
     }
     judge = params.judge.model_copy(update={"epochs": 2})
-    evaluation = params.evaluation.model_copy(update={"likelihood_sentences": 9})
+    annealed = params.evaluation.annealed.model_copy(update={"chains": 3})  # of no paper
+    evaluation = params.evaluation.model_copy(
+        update={"likelihood_sentences": 9, "annealed": annealed}
+    )
     changed = {"models": models, "judge": judge, "evaluation": evaluation}
     found = settings.differences(params.model_copy(update=changed))
     assert [(one.key, one.here, one.published, one.rows) for one in found] == [
@@ -283,3 +286,21 @@ def test_a_cell_names_the_commands_of_all_its_seeds(runs: Any, make_params: Any)
     found = read_results(params, runs.root)
     rows = page.content(params, found, runs.root, runs.root, commands)["rows"]
     assert rows[1]["cells"][0][2].splitlines() == [commands["judge", "vae", n] for n in (3, 4)]
+
+
+def test_a_bound_is_a_bound_in_the_table_and_in_the_panel(runs: Any, make_params: Any) -> None:
+    for key, falling in (("vae", 0.0), ("ldebm", 1.0)):
+        runs.run(key, scores={"nll": 24.0 + falling, "still_falling": falling})
+    found = made(runs, make_params({"vae": "VAE", "ldebm": "LDEBM"}))
+    shown = [row["NLL\u00a0↓"].split(" |")[0] for row in found.table("Weights")[1:]]
+    assert shown == ["24.00", "≤ 25.00"]
+    assert found.source.count(">≤ 25.0</text>") == 1
+    assert "NLL: ≤ 25.00" in found.source
+    assert ">≤ 24.0<" not in found.source
+
+
+def test_commands_that_are_not_known_are_not_promised(runs: Any, make_params: Any) -> None:
+    runs.run("vae")
+    assert "its own command is shown" not in made(runs, make_params({"vae": "VAE"})).source
+    commands = {("train", "vae", 1): "ldebm train vae --seed 1"}
+    assert "its own command is shown" in made(runs, make_params({"vae": "VAE"}), commands).source

@@ -145,7 +145,7 @@ def test_bad_requests_are_one_line(
         (lambda: ebm.sample(1, symbol=(1, 2, 3)), "is no symbol"),
         (lambda: models["AE"].score("a"), "AE has no p"),
         (lambda: vae.score("a", samples=0), "samples: 0; give 1 or more"),
-        (lambda: vae.encode(np.array([4, 99])), "99 is no word of VAE; ids are 0 to 8"),
+        (lambda: vae.encode(np.array([4, 9])), "9 is no word of VAE; ids are 0 to 8"),
         (lambda: vae.encode(np.array([-1])), "-1 is no word"),
         (lambda: vae.encode(np.array([1.5])), "give a string, or word ids"),
         (lambda: vae.reconstruct([1, 2]), "1 is no sentence"),

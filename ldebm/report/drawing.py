@@ -23,7 +23,8 @@ from ldebm.report.figures import (
 )
 from ldebm.report.results import ModelResult, Results, SeedRun
 
-WIDTH, LABELS, NUMBERS, LINE = 300, 88, 44, 18  # of a panel of metrics; a line is a model
+SCALE, LABELS, NUMBERS, LINE = 168, 88, 44, 18  # of a panel of metrics; a line is a model
+LETTER = 6.3  # of a label, in the mean
 CURVE = (190, 120)  # width and height
 CLOUD = 400  # width and height
 POINTS = 500  # of a cloud
@@ -97,6 +98,7 @@ class Panel:
     title: str
     direction: str
     axis: Axis
+    width: int
     height: int
     labels: list[tuple[int, str, str]]  # y, the model, its first value
     dots: list[Dot]
@@ -118,7 +120,8 @@ def panel(found: Results, several: Sequence[Metric]) -> Panel:
     values = [value for _, result, _, one in ours for value in result.values(one.key)]
     values += [value for *_, value in printed]
     values += [found.test_set[name]] if name in found.test_set else []
-    axis = Axis.of(values, LABELS + 8, WIDTH - NUMBERS - 8, first.logarithmic)
+    labels = max([LABELS, *(round(LETTER * len(one.label)) for one in found.models)])
+    axis = Axis.of(values, labels + 8, labels + SCALE - 8, first.logarithmic)
     dots = [_dot(axis, y, "printed", f"printed: {value:g}", value) for y, _, value in printed]
     for y, result, place, one in ours:
         if statistic := result.statistic(one.key):
@@ -129,6 +132,7 @@ def panel(found: Results, several: Sequence[Metric]) -> Panel:
         first.title or first.heading or first.key,
         DIRECTIONS[first.better],
         axis,
+        labels + SCALE + NUMBERS,
         LINE * len(lines),
         [(_middle(y), result.label, _value(result, several)) for y, result in lines],
         dots,

@@ -64,7 +64,7 @@ def content(
         "claims": [one | {"by": names.get(one["by"], one["by"])} for one in claims.rows(found)],
         "claims_note": claims.NOTE,
         "panels": [drawing.panel(found, several) for several in panels_of(found.metrics)],
-        "sizes": {"panel": drawing.WIDTH, "curve": drawing.CURVE, "cloud": drawing.CLOUD},
+        "sizes": {"curve": drawing.CURVE, "cloud": drawing.CLOUD},
         "curves": [(one, drawing.curves(one), _training(one)) for one in found.trained],
         "maps": _maps(found, drawing.latent_map),
         "priors": _maps(found, drawing.prior_map),

@@ -304,3 +304,18 @@ def test_commands_that_are_not_known_are_not_promised(runs: Any, make_params: An
     assert "its own command is shown" not in made(runs, make_params({"vae": "VAE"})).source
     commands = {("train", "vae", 1): "ldebm train vae --seed 1"}
     assert "its own command is shown" in made(runs, make_params({"vae": "VAE"}), commands).source
+
+
+def test_a_long_label_has_room_in_the_panels(runs: Any, make_params: Any) -> None:
+    """Its text ends where it did before the scale, and begins inside the picture."""
+    keys = ("ldebm", "a_key_of_some_thirty_characters")
+    for key in keys:
+        runs.run(key, scores={"nll": 24.0})
+    found = made(runs, make_params(dict.fromkeys(keys, "LDEBM")))
+    (panel,) = re.findall(r'viewBox="0 -14 (\d+) .*?</svg>', found.source, re.DOTALL)[:1]
+    (place,) = set(
+        re.findall(r'<text x="([\d.]+)" y="\d+" text-anchor="end">LDEBM \(', found.source)
+    )
+    longest = len("LDEBM (a_key_of_some_thirty_characters)")
+    assert float(place) >= 6 * longest
+    assert int(panel) > float(place) + 160

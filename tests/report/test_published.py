@@ -5,8 +5,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy import stats
 
 ROOT = Path(__file__).parents[2]
 OVERNIGHT = "results/published/overnight"
@@ -118,3 +120,62 @@ def test_the_page_says_how_near_the_print_each_row_is() -> None:
         ]
         assert " | ".join([f"| {row['row']}", *cells]) + " |" in shown
     assert len([line for line in shown if line.startswith("| ")]) == len(rows) + 2
+
+
+ABLATIONS = {  # in the order of docs/reproduction.md
+    "ldebm": "LDEBM:", "ldebm_no_gc": "no clustering", "many_labels": "λ_c 0.5",
+    "no_information": "λ 0 ", "much_information": "λ 0.5", "levels_2": "2 levels",
+    "levels_4": "4 levels", "levels_10": "10 levels", "steps_5": "5 steps a level",
+    "steps_50": "50 steps a level", "sampled_5": "5 steps in sampling",
+    "sampled_100": "100 steps in sampling", "step_size_small": "step size 0.0005",
+    "step_size_large": "step size 0.008",
+}  # fmt: skip
+
+
+def test_the_ablations_are_told_as_they_are_kept() -> None:
+    """Every cell, and that it is bold where Welch's test at 5 % tells it from LDEBM's."""
+    text = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    lines = text.partition("| one choice changed |")[2].splitlines()[2:16]
+    folder = ROOT / "results/published/ablations"
+    kept = {row["model"]: row for row in table_of(folder)}
+    said = (folder / "table.md").read_text(encoding="utf-8").partition("diagnostics")[2]
+    fits = {line.split(" | ")[0]: line.split(" | ")[6:9] for line in said.splitlines()}
+    symbols: dict[str, list[float]] = {}
+    with (folder / "interpretability.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            symbols.setdefault(row["model"], []).append(float(row["information"]))
+    assert kept.keys() - {""} == ABLATIONS.keys() == symbols.keys()
+    for line, (key, name) in zip(lines, ABLATIONS.items(), strict=True):
+        shown, row, base = line.strip("| ").split(" | "), kept[key], kept["ldebm"]
+        assert f"{shown[0]} ".startswith(name)
+        for place, (metric, digits) in enumerate((("rppl", 1), ("wkl", 3), ("bleu", 1)), 1):
+            mean, sd = float(row[metric]), float(row[f"{metric}_sd"])
+            found = [float(one) for one in shown[place].strip("*").split(" ± ")]
+            # the file is rounded too
+            assert found == pytest.approx([mean, sd], abs=0.5 / 10**digits + 6e-5, rel=0)
+            other = float(base[metric]), float(base[f"{metric}_sd"])
+            p = stats.ttest_ind_from_stats(mean, sd, 3, *other, 3, equal_var=False).pvalue
+            assert shown[place].startswith("**") == (p < 0.05)
+        assert shown[4] == f"≤ {float(row['nll']):.2f} ± {float(row['nll_sd']):.2f}"
+        mean, sd = np.mean(symbols[key]), np.std(symbols[key], ddof=1)
+        found = [float(one) for one in shown[5].strip("*").split(" ± ")]
+        assert found == pytest.approx([mean, sd], abs=0.0051, rel=0)
+        fit, _, variance = fits[f"| {row['row']}" + f" ({key})" * (key != "ldebm_no_gc")]
+        assert shown[6].replace("*", "") == f"{fit} ({float(variance.split()[0]):.0f})"
+
+
+def test_a_row_that_is_trained_again_is_the_same() -> None:
+    """LDEBM, with and without clustering, in the demo's table and in that of the ablations."""
+    demo, again = (
+        {row["model"]: row for row in table_of(ROOT / "results/published" / name)}
+        for name in ("demo", "ablations")
+    )
+    scores = ("rppl", "rppl_sd", "bleu", "bleu_sd", "wkl", "wkl_sd", "nll_published")
+    for key in ("ldebm", "ldebm_no_gc"):
+        assert [again[key][name] for name in scores] == [demo[key][name] for name in scores]
+
+
+def table_of(folder: Path) -> list[dict[str, str]]:
+    """The lines of table.csv."""
+    with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

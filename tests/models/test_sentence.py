@@ -299,7 +299,7 @@ def test_a_sampler_that_diverges_is_no_text(
 ) -> None:
     whole = model.prior.sample(3, generator)
     broken = torch.where(torch.arange(3)[:, None] == 1, math.inf, whole)
-    monkeypatch.setattr(type(model.prior), "sample", lambda *_: broken)
+    monkeypatch.setattr(type(model.prior), "stage", lambda *_: broken)
     if whole.shape[1]:
         with pytest.raises(ModelError, match="sampler diverged"):
             model.sample(3, 6, generator)

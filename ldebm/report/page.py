@@ -21,6 +21,7 @@ from ldebm.runtime.console import duration
 SAMPLES = 10  # sentences of each row, the first ones
 SYMBOL_SENTENCES = 2
 VARIABLES = 2  # of a code, the most informative ones
+OTHERS = table.OTHERS[:-1]  # the device stands among the runs
 COLUMNS = {"nll": "likelihood", "rppl": "judge"}  # published column -> the verb that makes it
 FILES = {  # folder -> the file of it that says it was made
     "models": ("train", "run.json"),
@@ -57,7 +58,7 @@ def content(
         "facts": list(_facts(params, found)),
         "caption": table.caption(params, found),
         "headings": table.headings(found.metrics),
-        "others": table.OTHERS[:-1],  # the device stands among the runs
+        "others": OTHERS,
         "rows": list(_rows(found, commands)),
         "notes": table.notes(params, found),
         "gaps": [gap for one in found.models for gap in gaps(runs, one, params.seeds, commands)],
@@ -108,7 +109,7 @@ def _rows(found: Results, commands: Commands) -> Iterator[dict[str, Any]]:
     """The table's rows: cells with what runs them, and a number to sort by."""
     values = [found.test_set.get(one.limit[0] if one.limit else one.key) for one in found.metrics]
     cells = zip(table.test_set_cells(found), values, [""] * len(values), strict=True)
-    yield {"label": TEST_SET, "cells": list(cells), "others": [""] * len(table.OTHERS[:-1])}
+    yield {"label": TEST_SET, "cells": list(cells), "others": [""] * len(OTHERS)}
     for result in found.models:
         means = [result.statistic(one.key) for one in found.metrics]
         verbs = [COLUMNS.get(one.published or "", "evaluate") for one in found.metrics]
@@ -121,7 +122,7 @@ def _rows(found: Results, commands: Commands) -> Iterator[dict[str, Any]]:
         yield {
             "label": table.label(result),
             "cells": list(cells),
-            "others": table.other_cells(result)[:-1],
+            "others": table.other_cells(result)[: len(OTHERS)],
         }
 
 

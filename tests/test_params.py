@@ -304,6 +304,7 @@ GRAMMAR = {"corpus": "grammar", "grammar": {"seed": 1, "train": 200, "valid": 40
         ({"data": GRAMMAR, "judge": {"valid_sentences": 240}}, "judge.valid_sentences: 240, and"),
         ({"data": GRAMMAR}, "judge.valid_sentences: 3000, and the corpus has 240 sentences"),
         ({"models": {"ldebm": {"levels": 1}}}, "models.ldebm.levels: "),
+        ({"models": {"ldebm": {"levels": 502}}}, "models.ldebm.levels: "),  # 1000 // (2 · 501) is 0
         ({"models": {"vae": {"latent_dim": 1}}}, "models.vae.latent_dim: "),
     ],
 )  # fmt: skip

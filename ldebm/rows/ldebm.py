@@ -26,7 +26,7 @@ class LdebmRow(RowConfig):
     symbols: PositiveInt  # 20 [LDEBM]
     energy_hidden: PositiveInt  # 200 [LDEBM]
     energy_blocks: PositiveInt  # 12 [LDEBM]
-    levels: Annotated[int, Field(ge=2, le=501)]  # T, of 1000 steps twice at most; 6 [LDEBM]
+    levels: Annotated[int, Field(ge=2, le=501)]  # T: 6 [LDEBM]; above 501 two of them coincide
     langevin_steps: PositiveInt  # of a level; 50 [LDEBM]
     sampling_steps: PositiveInt | None = None  # of a level in sampling; None: langevin_steps
     langevin_step_size: PositiveFloat  # 2e-3 in b_t² [LDEBM]

@@ -160,6 +160,8 @@ def test_the_ablations_are_told_as_they_are_kept() -> None:
         mean, sd = np.mean(symbols[key]), np.std(symbols[key], ddof=1)
         found = [float(one) for one in shown[5].strip("*").split(" ± ")]
         assert found == pytest.approx([mean, sd], abs=0.0051, rel=0)
+        p = stats.ttest_ind(symbols[key], symbols["ldebm"], equal_var=False).pvalue
+        assert shown[5].startswith("**") == (p < 0.05)
         fit, _, variance = fits[f"| {row['row']}" + f" ({key})" * (key != "ldebm_no_gc")]
         assert shown[6].replace("*", "") == f"{fit} ({float(variance.split()[0]):.0f})"
 

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,15 @@ def test_unknown_and_cut_words_are_warned_of(models: dict[str, TrainedModel]) ->
     with pytest.warns(UserWarning, match="cut to their first 5 words"):
         z = model.encode("a b c d e a b")
     np.testing.assert_array_equal(z, model.encode("a b c d e"))
+
+
+def test_of_its_own_sentences_nobody_is_warned(models: dict[str, TrainedModel]) -> None:
+    """They may be longer than what it reads, which nobody can help."""
+    model = models["LDEBM"]
+    assert max(len(text.split()) for text in model.sample(1000)) > model.max_tokens - 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(model.symbols()) == 20
 
 
 def test_saved_and_loaded_again_it_is_the_same(

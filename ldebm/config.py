@@ -116,13 +116,15 @@ class EpochTraining(Optimisation):
     """A fixed number of passes; `select` keeps the last, or the one of best validation BLEU.
 
     `energy_average` is the decay of a moving average over steps, which is validated and kept in
-    place of the energy network's last weights (null, as published).
+    place of the energy network's last weights (null, as published). Over the last `cooldown` epochs
+    the learning rates fall linearly to 0 (null: constant, as published).
     """
 
     stop: Literal["epochs"]
     epochs: PositiveInt
     select: Literal["last", "valid_bleu"]
     energy_average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    cooldown: PositiveInt | None = None
 
 
 Training = Annotated[PatienceTraining | EpochTraining, Field(discriminator="stop")]

@@ -152,8 +152,9 @@ class Trainer:
         }
 
     def _set_learning_rates(self) -> None:
+        factor = self.policy.learning_rate_factor(self._epoch())
         for name, group in zip(self.groups, self.optimiser.param_groups, strict=True):
-            group["lr"] = self.training.learning_rate[name] * self.policy.learning_rate_factor
+            group["lr"] = self.training.learning_rate[name] * factor
 
     def _check_finite(self) -> None:
         """Wait for the device and look at every step since the last entry.
@@ -190,7 +191,7 @@ class Trainer:
         }
         entry = {
             "step": self.progress.step,
-            "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch,
+            "epoch": self._epoch(),
         }
         entry |= means | rates | self.progress.figures | validation
         entry["tokens_per_second"] = self.progress.tokens / seconds
@@ -199,6 +200,10 @@ class Trainer:
         self.progress.tokens, self.progress.figures = 0, {}
         self.progress.history.append(entry)
         return entry
+
+    def _epoch(self) -> float:
+        """Epochs done, with a fraction."""
+        return self.progress.epoch + self.progress.position / self.steps_per_epoch
 
     def _validate(self) -> Entry:
         """Score the validation split, keep the weights if the policy says so; whether to stop."""

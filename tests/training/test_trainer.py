@@ -45,6 +45,7 @@ TIMES = {"seconds", "tokens_per_second", "clustering_seconds"}
 
 
 AVERAGED = {"models": {"ldebm": {"training": {"energy_average": 0.6}}}}
+COOLED = {"models": {"ldebm": {"training": {"cooldown": 1}}}}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_noise_is_not_the_initial_weights(small: tuple[Params, Path], tmp_path: 
     assert not torch.isclose(first, weights).any()
 
 
-@pytest.mark.parametrize(("key", "changes"), [("vae", {}), ("ldebm", {}), ("ldebm", AVERAGED)])
+@pytest.mark.parametrize(("key", "changes"), [("vae", {}), ("ldebm", AVERAGED), ("ldebm", COOLED)])
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
     small: tuple[Params, Path],
     key: str,

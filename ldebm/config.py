@@ -86,13 +86,15 @@ class Optimisation(Block):
     """Adam's settings; rates and bounds of the gradient norm for each parameter group of the model.
 
     Of every `bucket` batches in turn the sentences are sorted by length, which spares padding; 1
-    shuffles plainly.
+    shuffles plainly. Over the last `cooldown` epochs of the longest possible run all rates fall
+    linearly to 0, beside what else changes them (null, as published: nothing).
     """
 
     batch: PositiveInt
     bucket: PositiveInt
     learning_rate: dict[str, PositiveFloat]
     clip: dict[str, PositiveFloat]
+    cooldown: PositiveInt | None = None
 
 
 class PatienceTraining(Optimisation):
@@ -116,15 +118,13 @@ class EpochTraining(Optimisation):
     """A fixed number of passes; `select` keeps the last, or the one of best validation BLEU.
 
     `energy_average` is the decay of a moving average over steps, which is validated and kept in
-    place of the energy network's last weights (null, as published). Over the last `cooldown` epochs
-    the learning rates fall linearly to 0 (null: constant, as published).
+    place of the energy network's last weights (null, as published).
     """
 
     stop: Literal["epochs"]
     epochs: PositiveInt
     select: Literal["last", "valid_bleu"]
     energy_average: Annotated[float, Field(gt=0, lt=1)] | None = None
-    cooldown: PositiveInt | None = None
 
 
 Training = Annotated[PatienceTraining | EpochTraining, Field(discriminator="stop")]

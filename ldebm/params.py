@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from ldebm import metrics, rows
-from ldebm.config import Block, Data, EpochTraining, Params, RowConfig
+from ldebm.config import Block, Data, Params, RowConfig
 from ldebm.data.download import PTB_SENTENCES
 from ldebm.data.files import REAL
 from ldebm.errors import UserError
@@ -210,12 +210,6 @@ def _check_groups(key: str, config: RowConfig) -> None:
         raise UserError(
             f"models.{key}.training.energy_average: the row {config.name} has no energy network; "
             "leave it out"
-        )
-    training = config.training
-    if isinstance(training, EpochTraining) and (training.cooldown or 0) > training.epochs:
-        raise UserError(
-            f"models.{key}.training.cooldown: {training.cooldown} epochs of {training.epochs}; "
-            "take at most all"
         )
 
 

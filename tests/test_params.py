@@ -197,15 +197,6 @@ def test_an_average_of_energy_weights_needs_an_energy(shipped: dict[str, Any]) -
         params.validate(changed(shipped, "models.vae.training", shared | epochs), "")
 
 
-def test_a_cooldown_is_part_of_the_training(shipped: dict[str, Any]) -> None:
-    for cooldown in (1, 60, None):
-        given = params.validate(changed(shipped, "models.ldebm.training.cooldown", cooldown), "")
-        assert isinstance(training := given.models["ldebm"].training, EpochTraining)
-        assert training.cooldown == cooldown
-    with pytest.raises(UserError, match=r"models\.ldebm\.training\.cooldown: 61 epochs of 60"):
-        params.validate(changed(shipped, "models.ldebm.training.cooldown", 61), "")
-
-
 def test_an_overlay_replaces_what_it_names_and_nothing_else(
     tmp_path: Path, shipped_file: Path, shipped: dict[str, Any]
 ) -> None:

@@ -18,7 +18,8 @@ class Verdict:
 class Policy(Protocol):
     """Decides at the end of a step whether to validate, and what follows from a validation."""
 
-    def learning_rate_factor(self, epoch: float) -> float: ...
+    learning_rate_factor: float
+
     def due(self, step: int, epoch_ended: bool) -> bool: ...
     def observe(self, score: float) -> Verdict: ...
     def state(self) -> dict[str, Any]: ...
@@ -44,11 +45,7 @@ class PatiencePolicy:
     since_best: int = 0
     best: float = math.inf
     significant: float = math.inf
-    decayed: float = 1.0
-
-    def learning_rate_factor(self, epoch: float) -> float:
-        """`decay`, as often as it was due."""
-        return self.decayed
+    learning_rate_factor: float = 1.0
 
     def due(self, step: int, epoch_ended: bool) -> bool:
         """After every `validate_every` steps."""
@@ -61,7 +58,7 @@ class PatiencePolicy:
         self.since_best = 0 if keep else self.since_best + 1
         self.best = min(self.best, score)
         if self.since_best >= 2:
-            self.decayed *= self.decay
+            self.learning_rate_factor *= self.decay
         if score <= self.improvement * self.significant:
             self.significant = score
             self.patience = max(self.patience, self.patience_factor * self.validations)
@@ -76,27 +73,20 @@ class PatiencePolicy:
             return f"{self.validations} validations done"
         if self.validations >= self.patience:
             return f"no better after {self.patience:g} validations"
-        if self.decayed <= self.min_factor:
+        if self.learning_rate_factor <= self.min_factor:
             return "the learning rate reached its minimum"
         return None
 
 
 @dataclass
 class EpochPolicy:
-    """A fixed number of epochs, validated after each; keeps the last, or the lowest score.
-
-    The learning rate falls linearly to 0 over the last `cooldown` of them.
-    """
+    """A fixed number of epochs, validated after each; keeps the last, or the lowest score."""
 
     epochs: int
     keep_last: bool
-    cooldown: int | None = None
     done: int = 0
     best: float = math.inf
-
-    def learning_rate_factor(self, epoch: float) -> float:
-        """1 until `cooldown` epochs are left; `epoch` counts from 0 and has a fraction."""
-        return min(1.0, (self.epochs - epoch) / self.cooldown) if self.cooldown else 1.0
+    learning_rate_factor: float = 1.0
 
     def due(self, step: int, epoch_ended: bool) -> bool:
         """At the end of an epoch."""
@@ -117,7 +107,7 @@ class EpochPolicy:
 def new_policy(training: PatienceTraining | EpochTraining) -> PatiencePolicy | EpochPolicy:
     """The policy that a model's `training` block describes."""
     if isinstance(training, EpochTraining):
-        return EpochPolicy(training.epochs, training.select == "last", training.cooldown)
+        return EpochPolicy(training.epochs, training.select == "last")
     return PatiencePolicy(
         validate_every=training.validate_every,
         max_validations=training.max_validations,

@@ -152,9 +152,16 @@ class Trainer:
         }
 
     def _set_learning_rates(self) -> None:
-        factor = self.policy.learning_rate_factor(self._epoch())
+        factor = self.policy.learning_rate_factor * self._cooldown()
         for name, group in zip(self.groups, self.optimiser.param_groups, strict=True):
             group["lr"] = self.training.learning_rate[name] * factor
+
+    def _cooldown(self) -> float:
+        """1 until `cooldown` epochs of the longest run are left, then linearly to 0."""
+        if self.training.cooldown is None:
+            return 1.0
+        left = (self.total_steps - self.progress.step) / self.steps_per_epoch
+        return min(1.0, left / self.training.cooldown)
 
     def _check_finite(self) -> None:
         """Wait for the device and look at every step since the last entry.
@@ -191,7 +198,7 @@ class Trainer:
         }
         entry = {
             "step": self.progress.step,
-            "epoch": self._epoch(),
+            "epoch": self.progress.epoch + self.progress.position / self.steps_per_epoch,
         }
         entry |= means | rates | self.progress.figures | validation
         entry["tokens_per_second"] = self.progress.tokens / seconds
@@ -200,10 +207,6 @@ class Trainer:
         self.progress.tokens, self.progress.figures = 0, {}
         self.progress.history.append(entry)
         return entry
-
-    def _epoch(self) -> float:
-        """Epochs done, with a fraction."""
-        return self.progress.epoch + self.progress.position / self.steps_per_epoch
 
     def _validate(self) -> Entry:
         """Score the validation split, keep the weights if the policy says so; whether to stop."""

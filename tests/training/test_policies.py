@@ -28,7 +28,7 @@ def test_learning_rate_falls_from_the_second_worse_validation_on() -> None:
     factors, kept = [], []
     for loss in (10, 11, 11, 11, 9, 9.5, 9.5):
         kept.append(rule.observe(loss).keep)
-        factors.append(rule.learning_rate_factor(len(kept)))
+        factors.append(rule.learning_rate_factor)
     assert kept == [True, False, False, False, True, False, False]
     assert factors == pytest.approx([1, 1, 0.8, 0.64, 0.64, 0.64, 0.512])
 
@@ -92,19 +92,11 @@ def test_epochs() -> None:
     assert [rule.observe(loss).keep for loss in (2, 1, 3)] == [True, True, False]
 
 
-def test_the_learning_rate_falls_over_the_last_epochs() -> None:
-    rule = EpochPolicy(epochs=5, keep_last=True, cooldown=2)
-    factors = [rule.learning_rate_factor(epoch) for epoch in (0, 2.9, 3, 3.5, 4, 4.75)]
-    assert factors == pytest.approx([1, 1, 1, 0.75, 0.5, 0.125])
-    constant = EpochPolicy(epochs=5, keep_last=True)
-    assert [constant.learning_rate_factor(epoch) for epoch in (0, 4.75)] == [1, 1]
-
-
-@pytest.mark.parametrize("rule", [policy(), EpochPolicy(5, True), EpochPolicy(5, True, 2)])
+@pytest.mark.parametrize("rule", [policy(), EpochPolicy(5, True)])
 def test_state_is_all_there_is(rule: PatiencePolicy | EpochPolicy) -> None:
     rule.observe(3.0)
     rule.observe(4.0)
     again = type(rule)(**rule.state())
     assert [again.observe(x) for x in (5.0, 2.0)] == [rule.observe(x) for x in (5.0, 2.0)]
-    assert again.learning_rate_factor(4.5) == rule.learning_rate_factor(4.5)
+    assert again.learning_rate_factor == rule.learning_rate_factor
     assert math.isfinite(again.best)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +79,18 @@ class Toy(nn.Module):
 
 @dataclass
 class Notes:
-    """A policy that keeps every score, and has a quarter of the rate after the first."""
+    """A policy that keeps every score and lowers the rate to a quarter after the first."""
 
     stop_after: int
     scores: list[float]
-    asked: list[float] = field(default_factory=list)  # epochs
-
-    def learning_rate_factor(self, epoch: float) -> float:
-        self.asked.append(epoch)
-        return 0.25 if self.scores else 1.0
+    learning_rate_factor: float = 1.0
 
     def due(self, step: int, epoch_ended: bool) -> bool:
         return epoch_ended
 
     def observe(self, score: float) -> Verdict:
         self.scores.append(score)
+        self.learning_rate_factor = 0.25
         return Verdict(True, "done" if len(self.scores) == self.stop_after else None)
 
     def state(self) -> dict[str, Any]:
@@ -217,14 +214,30 @@ def test_each_group_is_clipped_by_its_own_bound(trains: Trains) -> None:
 
 def test_each_group_steps_at_its_rate_times_the_policys_factor(trains: Trains) -> None:
     started, _ = trains(epochs())
-    policy = started.policy = Notes(2, [])
+    started.policy = Notes(2, [])
     rates: list[list[float]] = []
     started.optimiser.register_step_pre_hook(
         lambda optimiser, *_: rates.append([group["lr"] for group in optimiser.param_groups])
     )
     started.run(lambda entry: None)
     assert rates == [[0.01, 0.002]] * 2 + [[0.0025, 0.0005]] * 2
-    assert policy.asked == [0, 0.5, 1, 1.5]  # epochs done before the step
+
+
+@pytest.mark.parametrize("longest", [{"stop": "epochs"}, {"max_validations": 3}])
+def test_all_rates_fall_to_0_over_the_last_epochs_of_the_longest_run(
+    trains: Trains, longest: dict[str, Any]
+) -> None:
+    """Two steps an epoch, three epochs, of which two are cooler; a quarter after the first."""
+    training = epochs() if "stop" in longest else PATIENCE.model_copy(update=longest)
+    started, _ = trains(training.model_copy(update={"cooldown": 2}))
+    started.policy = Notes(3, [])
+    rates: list[list[float]] = []
+    started.optimiser.register_step_pre_hook(
+        lambda optimiser, *_: rates.append([group["lr"] for group in optimiser.param_groups])
+    )
+    started.run(lambda entry: None)
+    factors = [1, 1, 0.25, 0.25 * 0.75, 0.25 * 0.5, 0.25 * 0.25]
+    assert rates == [pytest.approx([0.01 * one, 0.002 * one]) for one in factors]
 
 
 def test_validation_is_the_mean_over_the_validation_split_under_the_models_seed(
@@ -300,8 +313,6 @@ def test_a_policy_has_the_settings_of_its_block() -> None:
     )
     assert new_policy(epochs("last", 7)) == EpochPolicy(7, keep_last=True)
     assert new_policy(epochs("valid_bleu", 7)) == EpochPolicy(7, keep_last=False)
-    cooled = epochs("last", 7).model_copy(update={"cooldown": 2})
-    assert new_policy(cooled) == EpochPolicy(7, keep_last=True, cooldown=2)
     assert math.isinf(EpochPolicy(7, keep_last=False).best)
 
 

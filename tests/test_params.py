@@ -87,6 +87,7 @@ def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
         ("models.vae.latent_dim", 1.5, ["models.vae.latent_dim", "1.5"]),
         ("models.vae.latent_dim", True, ["models.vae.latent_dim", "True"]),
         ("models.vae.training.batch", 0, ["models.vae.training", "batch", "0"]),
+        ("models.vae.training.cooldown", 0, ["models.vae.training", "cooldown", "0"]),
         ("models.vae.training.stop", "soon", ["models.vae.training", "soon"]),
         ("models.vae.row", "VEA", ["models.vae.row", "'VEA'", "VAE"]),
         ("models.vae", 3, ["models.vae", "row"]),

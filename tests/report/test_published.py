@@ -10,8 +10,11 @@ import pytest
 import yaml
 from scipy import stats
 
+from ldebm import params
+
 ROOT = Path(__file__).parents[2]
 OVERNIGHT = "results/published/overnight"
+COOLDOWN = ROOT / "results/published/ptb-cooldown"
 
 
 def rows_of(text: str) -> list[str]:
@@ -120,6 +123,37 @@ def test_the_page_says_how_near_the_print_each_row_is() -> None:
         ]
         assert " | ".join([f"| {row['row']}", *cells]) + " |" in shown
     assert len([line for line in shown if line.startswith("| ")]) == len(rows) + 2
+
+
+def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
+    """LDEBM in README and in docs/reproduction.md, and how it differs from the overnight row."""
+    (row,) = [row for row in table_of(COOLDOWN) if row["model"] == "ldebm"]
+    rppl, bleu, wkl = (
+        f"{float(row[name]):.{digits}f}" for name, digits in (("rppl", 2), ("bleu", 2), ("wkl", 3))
+    )
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"an rPPL of {rppl}, a BLEU of {bleu} and a wKL of {wkl} (" in readme
+    page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    section = page.partition("\n## LDEBM\n")[2].partition("\n## ")[0]
+    lines = section.splitlines()
+    for name, value in (("rPPL", rppl), ("BLEU", bleu), ("wKL", wkl)):
+        assert [line.split(" | ")[3:4] for line in lines if line.startswith(f"| {name} |")][
+            -1:
+        ] == [[value]]
+    with (COOLDOWN / "models/ldebm/seed1/history.csv").open(encoding="utf-8", newline="") as file:
+        validations = [entry for entry in csv.DictReader(file) if entry["valid_loss"]]
+    for name, label, digits in (
+        ("valid_loss", "loss, nats", 2),
+        ("valid_bleu", "BLEU", 2),
+        ("valid_prior_fit", "prior fit", 1),
+    ):
+        values = [f"{float(entry[name]):.{digits}f}" for entry in validations]
+        assert " | ".join([f"| {label}: seed 1, falling in 7 and 8", *values]) in section
+    plain, cooler = (
+        params.load(ROOT / "params.yaml", ROOT / overlay).models["ldebm"].model_dump()
+        for overlay in ("workflow/overnight.yaml", "results/published/ptb-cooldown.yaml")
+    )
+    assert cooler == {**plain, "training": {**plain["training"], "cooldown": 2}}
 
 
 ABLATIONS = {  # in the order of docs/reproduction.md

@@ -94,7 +94,9 @@ def test_noise_is_not_the_initial_weights(small: tuple[Params, Path], tmp_path: 
     assert not torch.isclose(first, weights).any()
 
 
-@pytest.mark.parametrize(("key", "changes"), [("vae", {}), ("ldebm", AVERAGED), ("ldebm", COOLED)])
+@pytest.mark.parametrize(
+    ("key", "changes"), [("vae", {}), ("ldebm", {}), ("ldebm", AVERAGED), ("ldebm", COOLED)]
+)
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
     small: tuple[Params, Path],
     key: str,

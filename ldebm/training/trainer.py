@@ -27,6 +27,7 @@ from ldebm.training.policies import Policy, new_policy
 
 LOG_EVERY = 50  # steps
 CHECKPOINT_EVERY = 60.0  # seconds
+RUNAWAY = 10.0  # times the nats that a sentence of full length costs by chance
 Entry = dict[str, float]  # of the history
 Report = Callable[[Entry], None]
 
@@ -83,7 +84,7 @@ class Trainer:
             due = self.policy.due(self.progress.step, ended)
             logged = due or self.progress.step % LOG_EVERY == 0
             if logged or ended:
-                self._check_finite()
+                self._check()
             if logged:
                 with self.average.in_place() if due and self.average else nullcontext():
                     validation = self._validate() if due else {}
@@ -163,25 +164,35 @@ class Trainer:
         left = (self.total_steps - self.progress.step) / self.steps_per_epoch
         return min(1.0, left / self.training.cooldown)
 
-    def _check_finite(self) -> None:
+    def _check(self) -> None:
         """Wait for the device and look at every step since the last entry.
 
         Raises:
-            ModelError: a loss is not finite; names the first step and term that was not.
+            ModelError: a loss is not finite (names the first step and term that was not), or runs
+                away: an energy that its chains cannot follow grows without end, and stays finite.
         """
-        losses = [values["loss"] for values in self.recent]
-        if not losses or torch.stack(losses).isfinite().all():
+        if not self.recent:
             return
-        first = self.progress.step - len(self.recent) + 1
-        for step, values in enumerate(self.recent, first):
-            for term, value in values.items():
-                if not value.isfinite():
-                    raise self._diverged(step, term, value.item())
+        losses = torch.stack([values["loss"] for values in self.recent])
+        if not losses.isfinite().all():
+            raise self._diverged(self._first_infinite())
+        loss = losses.mean().item()
+        chance = self.context.max_tokens * math.log(len(self.corpus.vocabulary))
+        if abs(loss) > RUNAWAY * chance:
+            raise self._diverged(f"by step {self.progress.step}: its loss is {loss:.0f} nats")
 
-    def _diverged(self, step: int, term: str, value: float) -> ModelError:
+    def _first_infinite(self) -> str:
+        first = self.progress.step - len(self.recent) + 1
+        return next(
+            f"at step {step}, where {term} is {value.item()}"
+            for step, values in enumerate(self.recent, first)
+            for term, value in values.items()
+            if not value.isfinite()
+        )
+
+    def _diverged(self, how: str) -> ModelError:
         return ModelError(
-            f"training diverged at step {step}, where {term} is {value}; "
-            f"lower models.{self.context.key}.training.learning_rate"
+            f"training diverged {how}; lower models.{self.context.key}.training.learning_rate"
         )
 
     def _log(self, validation: Entry) -> Entry:
@@ -219,7 +230,9 @@ class Trainer:
         )
         entry = {"valid_loss": losses.double().mean().item()}
         if not math.isfinite(entry["valid_loss"]):
-            raise self._diverged(self.progress.step, "valid_loss", entry["valid_loss"])
+            raise self._diverged(
+                f"at step {self.progress.step}, where valid_loss is {entry['valid_loss']}"
+            )
         entry |= self._prior_fit()
         if self.model.encoder is not None:
             entry["valid_bleu"] = reconstruction_bleu(self.context, self.model, self.corpus.valid)

@@ -368,6 +368,30 @@ def test_divergence_names_row_step_and_term_and_is_noticed_at_once(
     assert done[-1] == noticed
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_loss_that_runs_away_but_stays_finite_is_divergence(
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: int
+) -> None:
+    """The mean of the steps of an entry: ten times 40 words by chance, each log of all words."""
+    limit = 10 * 40 * math.log(len(Corpus.open(small[1]).vocabulary))
+    step, done, grown = Trainer._step, [], [limit - 1]
+
+    def growing(self: Trainer) -> None:
+        step(self)
+        if self.progress.step > 10:
+            self.recent[-1]["loss"] = torch.tensor(sign * grown[0])
+        done.append(self.progress.step)
+
+    monkeypatch.setattr(Trainer, "_step", growing)
+    _, history = run(small, "vae", tmp_path, "large")
+    assert float(history[-1]["loss"]) == pytest.approx(sign * grown[0])
+    grown[0] += 2
+    told = rf"diverged by step 19: its loss is {sign * grown[0]:.0f} nats; lower models.vae.train"
+    with pytest.raises(ModelError, match=told):
+        run(small, "vae", tmp_path, "larger")
+    assert done[-1] == 19
+
+
 def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(
     small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

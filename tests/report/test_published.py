@@ -127,12 +127,20 @@ def test_the_page_says_how_near_the_print_each_row_is() -> None:
 
 def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
     """LDEBM in README and in docs/reproduction.md, and how it differs from the overnight row."""
-    (row,) = [row for row in table_of(COOLDOWN) if row["model"] == "ldebm"]
-    rppl, bleu, wkl = (
-        f"{float(row[name]):.{digits}f}" for name, digits in (("rppl", 2), ("bleu", 2), ("wkl", 3))
-    )
+    scores = {
+        row["model"]: [
+            f"{float(row[name]):.{digits}f}"
+            for name, digits in (("rppl", 2), ("bleu", 2), ("wkl", 3))
+        ]
+        for row in table_of(COOLDOWN)
+        if row["bleu"] and row["model"]
+    }
+    rppl, bleu, wkl = scores["ldebm"]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"an rPPL of {rppl}, a BLEU of {bleu} and a wKL of {wkl} (" in readme
+    assert f"LDEBM an rPPL of {rppl}, a BLEU of {bleu} and a wKL of {wkl} (" in readme
+    first, second = scores["svebm"], scores["svebm_ib"]
+    assert "SVEBM then has an rPPL of {}, a BLEU of {} and a wKL of {}, ".format(*first) in readme
+    assert "SVEBM-IB {}, {} and {}, ".format(*second) in readme
     page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
     section = page.partition("\n## LDEBM\n")[2].partition("\n## ")[0]
     scored = section.partition("\n| test set | print |")[2].splitlines()
@@ -148,11 +156,54 @@ def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
     ):
         values = [f"{float(entry[name]):.{digits}f}" for entry in validations]
         assert " | ".join([f"| {label}: seed 1, falling in 7 and 8", *values]) in section
+
+
+def test_what_falling_rates_bring_to_every_row_is_told_as_it_is_kept() -> None:
+    """Scores beside those at constant rates, and validations; only RNN-LM is the same row."""
+    page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Falling learning rates\n")[2].partition("\n## ")[0]
     plain, cooler = (
-        params.load(ROOT / "params.yaml", ROOT / overlay).models["ldebm"].model_dump()
+        params.load(ROOT / "params.yaml", ROOT / overlay)
         for overlay in ("workflow/overnight.yaml", "results/published/ptb-cooldown.yaml")
     )
-    assert cooler == {**plain, "training": {**plain["training"], "cooldown": 2}}
+    rows = [row for row in table_of(COOLDOWN) if row["model"]]
+    assert {row["model"] for row in rows} == set(cooler.models)
+    assert cooler.models["rnn_lm"] == plain.models["rnn_lm"]
+    for row in rows:
+        if (key := row["model"]) == "rnn_lm":
+            continue
+        settings = plain.models[key].model_dump()
+        assert cooler.models[key].model_dump() == {
+            **settings,
+            "training": {**settings["training"], "cooldown": 2},
+        }
+        before, after = (
+            {
+                name: value
+                for step in ("evaluations", "judgements", "likelihoods")
+                for name, value in json.loads(
+                    (folder / step / key / "seed1/scores.json").read_text(encoding="utf-8")
+                ).items()
+            }
+            for folder in (ROOT / OVERNIGHT, COOLDOWN)
+        )
+        cells = []
+        for name, digits in (("bleu", 2), ("wkl", 3), ("rppl", 2), ("prior_fit", 1)):
+            scores = [found.get(name) for found in (before, after)]
+            if name in ("bleu", "wkl"):
+                cells.append(row[f"{name}_paper"])
+            cells += ["" if score is None else f"{score:.{digits}f}" for score in scores]
+        assert " | ".join([f"| {row['row']}", *cells]) + " |" in section
+        with (COOLDOWN / f"models/{key}/seed1/history.csv").open(encoding="utf-8") as file:
+            validations = [entry for entry in csv.DictReader(file) if entry["valid_loss"]]
+        for name, label, digits in (
+            ("valid_loss", "loss", 2),
+            ("valid_bleu", "BLEU", 2),
+            ("valid_prior_fit", "prior fit", 1),
+        ):
+            if validations[0].get(name):
+                values = [f"{float(entry[name]):.{digits}f}" for entry in validations]
+                assert " | ".join([f"| {label}: {row['row']}", *values]) in section
 
 
 ABLATIONS = {  # in the order of docs/reproduction.md

@@ -23,15 +23,18 @@ include: "workflow/rules/targets.smk"
 
 onstart:
     VIEW.start(logger)
+    SENDING.start()
 
 
 onerror:
+    SENDING.close()
     VIEW.stop()
     if VIEW.interrupted:
         print("ldebm: interrupted; the work is kept; the same command goes on from the last checkpoints")
 
 
 onsuccess:  # a table that does without a model that failed is whole, and no success
+    SENDING.close()
     VIEW.stop()
     if "table" in VIEW.made:
         print(closing(PROJECT.results))

@@ -1,6 +1,7 @@
 """The process that takes journals to MLflow.
 
-It alone imports MLflow, and whatever hangs hangs here.
+It alone imports MLflow, and whatever hangs hangs here. It sends the journals that name it, while
+they are written and to their end, and those of others whose writer and sender are both gone.
 
 Everything may be sent twice to the same effect, since the store is asked for the points it has: so
 nothing is marked as sent, and a journal is deleted when all of it has been.
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ldebm.runtime.recording import Record, Run
-from ldebm.runtime.store import files_of, store_uri
+from ldebm.runtime.store import files_of, lives, lock_of, store_uri
 
-PERIOD = 10.0  # seconds between two looks at the journal
+PERIOD = 10.0  # seconds between two looks at the journals
 LAST = 60  # seconds to live once nobody waits any more
 
 
@@ -69,81 +70,108 @@ class Journal:
         self.path.unlink()
 
 
-def main(folder: Path, own: Path | None = None) -> None:
-    """Follow a journal until the standard input ends, and send what others left.
-
-    Or only the latter.
-    """
-    mine = None if own is None else Journal(own)
-    _import_mlflow()
-    say(started=os.getpid())
-    ended = mine is None
-    while send_all(folder, mine, ended) or not ended:
-        if ended:
-            time.sleep(0.2)
-        elif select.select([sys.stdin], [], [], PERIOD)[0]:
-            ended = True
-            signal.alarm(LAST)
-
-
-def send_all(folder: Path, mine: Journal | None, ended: bool) -> bool:
-    """Send every journal, the oldest first, but for those that another process has in hand.
-
-    Says what came of it.
-
-    Returns:
-        Whether `mine` has to wait for one of those, since both may hold the same points.
-    """
-    uri, total = store_uri(), {"records": 0, "runs": 0, "left": 0, "busy": 0}
-    answers, waits = True, False
-    for path in sorted(folder.glob("*.jsonl")):
-        with _taken(path, mine) as (journal, taken):
-            if journal is None:
-                continue
-            if not taken:
-                total["busy"] += 1
-                waits |= mine is not None and path < mine.path and journal.repeats(mine)
-            elif not answers or (journal is mine and waits):
-                total["left"] += 1
-            else:
-                try:
-                    total["records"] += journal.send(uri)
-                except Exception as error:
-                    total["left"] += 1
-                    answers = _answers(uri)
-                    say(failed=f"{f'{path} is refused: ' if answers else ''}{reason(error)}")
-                else:
-                    total["runs"] += 1
-                    if ended or journal is not mine:
-                        journal.delete()
-    say(**total)
-    return waits
-
-
-@contextmanager
-def _taken(path: Path, mine: Journal | None) -> Iterator[tuple[Journal | None, bool]]:
-    """The journal at a path if it is still there, and whether it is we who hold its lock."""
-    if mine is not None and path == mine.path:
-        yield mine, True
-        return
+def main(folder: Path, name: str) -> None:
+    """Send as `name` what is written until the input ends, then the rest, and what others left."""
     try:
-        file, journal = path.open("rb"), Journal(path)
-    except FileNotFoundError:  # sent and deleted just now
-        yield None, False
-        return
-    except ValueError:
-        with suppress(FileNotFoundError):  # another process did
-            path.rename(path.with_suffix(".damaged"))
-        say(failed=f"{path}: is damaged and cannot be sent; set aside as {path.stem}.damaged")
-        yield None, False
-        return
-    with file:
+        _import_mlflow()
+        say(started=os.getpid())
+        sender, ended = Sender(folder, name), False
+        while sender.send_all() or not ended:
+            if ended:
+                time.sleep(0.2)
+            elif select.select([sys.stdin], [], [], PERIOD)[0]:
+                ended = True
+                signal.alarm(LAST)
+    finally:
+        lock_of(folder, name).unlink(missing_ok=True)
+
+
+class Sender:
+    """What sends under a name, and the journals that it has begun.
+
+    A journal is locked by its writer, and names its sender, which has a lock of its own: what a
+    sender that lives is named by is left to it.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.begun: dict[Path, Journal] = {}
+        self.total = {"records": 0, "runs": 0, "left": 0, "busy": 0}
+
+    def send_all(self) -> bool:
+        """Send every journal, the oldest first, but for those that another process has in hand.
+
+        Says what came of it.
+
+        Returns:
+            Whether a journal of this sender's has to wait: for its writer, or for an older one in
+            another's hands, since both may hold the same points.
+        """
+        uri, answers, waits = store_uri(), True, False
+        self.total |= {"left": 0, "busy": 0}
+        elsewhere: list[Journal] = []
+        for path in sorted(self.folder.glob("*.jsonl")):
+            with self._taken(path) as (journal, written):
+                if journal is None:
+                    continue
+                own = journal.header.get("sender") == self.name
+                if written and not own:
+                    self.total["busy"] += 1
+                    elsewhere.append(journal)
+                elif not answers or any(journal.repeats(other) for other in elsewhere):
+                    self.total["left"] += 1
+                    waits |= answers and own
+                else:
+                    waits |= written
+                    answers = self._send(journal, uri, ended=not written)
+        say(**self.total)
+        return waits
+
+    def _send(self, journal: Journal, uri: str, ended: bool) -> bool:
+        """Whether the store is there at all, so that another journal can be tried."""
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield journal, False
-        else:
-            yield (journal if path.exists() else None), True
+            sent = journal.send(uri)
+        except Exception as error:
+            self.total["left"] += 1
+            answers = _answers(uri)
+            say(failed=f"{f'{journal.path} is refused: ' if answers else ''}{reason(error)}")
+            return answers
+        self.total["records"] += sent
+        if ended:
+            self.total["runs"] += 1
+            journal.delete()
+            self.begun.pop(journal.path, None)
+        return True
+
+    @contextmanager
+    def _taken(self, path: Path) -> Iterator[tuple[Journal | None, bool]]:
+        """The journal at a path if it is still there, and whether it is another's for now.
+
+        Of this sender's own it is the writer's, of others' also its living sender's.
+        """
+        try:
+            file, journal = path.open("rb"), self.begun.get(path) or Journal(path)
+        except FileNotFoundError:  # sent and deleted just now
+            yield None, False
+            return
+        except ValueError:
+            with suppress(FileNotFoundError):  # another process did
+                path.rename(path.with_suffix(".damaged"))
+            say(failed=f"{path}: is damaged and cannot be sent; set aside as {path.stem}.damaged")
+            yield None, False
+            return
+        with file:
+            sender = str(journal.header.get("sender"))
+            if sender == self.name:
+                self.begun[path] = journal
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield journal, True
+            else:
+                there = path.exists()
+                written = sender != self.name and lives(self.folder, sender)
+                yield (journal if there else None), written
 
 
 def say(**message: Any) -> None:
@@ -182,4 +210,4 @@ def _import_mlflow() -> None:
 
 if __name__ == "__main__":
     with redirect_stdout(sys.stderr):  # where MLflow prints addresses
-        main(*map(Path, sys.argv[1:]))
+        main(Path(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,6 @@
 """Where runs are recorded, what waits to be sent there, and how it is named in messages."""
 
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -46,6 +47,25 @@ def journals() -> Path:
 def files_of(journal: Path) -> Path:
     """Where the files are kept that a journal names."""
     return journal.with_suffix(".files")
+
+
+def lock_of(folder: Path, sender: str) -> Path:
+    """The file that a sender of journals in a folder keeps locked as long as it lives."""
+    return folder / f"{sender}.sender"
+
+
+def lives(folder: Path, sender: str) -> bool:
+    """Whether there is such a sender; what one left that was killed is removed."""
+    path = lock_of(folder, sender)
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def store_fails(reason: str) -> str:

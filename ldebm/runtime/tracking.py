@@ -1,9 +1,10 @@
 """Experiment tracking that is never in the way: what is to be recorded goes into a journal on disk.
 
-A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow. Where the store does
-not answer, the work goes on after one line of warning; the journal waits for the next step or
-`ldebm sync`. MLflow holds one flat run for each training: training begins it, judging and
-evaluating add to it; a table's run names those it is made of.
+A process of its own, `ldebm.runtime.sending`, takes it from there to MLflow: one for a step, or one
+for all steps of a workflow. Where the store does not answer, the work goes on after one line of
+warning; the journal waits for the next step or `ldebm sync`. MLflow holds one flat run for each
+training: training begins it, judging and evaluating add to it; a table's run names those it is made
+of.
 """
 
 import fcntl
@@ -16,16 +17,25 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from ldebm.errors import UserError
 from ldebm.runtime.groups import grouped
 from ldebm.runtime.provenance import provenance_tags
-from ldebm.runtime.store import files_of, journals, redacted, store_fails, store_uri
+from ldebm.runtime.store import (
+    files_of,
+    journals,
+    lives,
+    lock_of,
+    redacted,
+    store_fails,
+    store_uri,
+)
 
 PATIENCE = 30.0  # seconds in which the sending process may say nothing; it speaks every ten
 HUNG = 5.0  # seconds it has at the end of a step if it was silent for longer than that already
@@ -37,6 +47,8 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }  # MLflow's settings here, unless the environment has others
 LATER = "nothing is lost: the next step sends it, or `ldebm sync`"
+NEW = ".new"
+SENDER = "LDEBM_SENDER"  # in the environment: what sends the journals of a whole workflow
 
 
 class Tracker(ABC):
@@ -101,24 +113,25 @@ class NoTracker(Tracker):
 
 
 class JournalTracker(Tracker):
-    """Appends to a journal, which the sending process reads.
+    """Appends to a journal, which a sending process reads: the workflow's, or one of its own.
 
-    The journal is locked until this process and the one that sends for it are gone; then any other
-    may send what is left.
+    The journal is locked until this process is gone, and names what sends it; when that is gone
+    too, any other may send what is left.
     """
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name, self.verb = str(header["name"]), str(header["verb"])
-        self.warned, self.files = False, 0
+        self.warn = _once(lambda text: print(f"{self.name}: {text}", file=sys.stderr, flush=True))
+        self.files, self.sending = 0, None
+        sender = os.environ.get(SENDER, "")
+        if not sender or not lives(folder, sender):
+            self.sending = Sending(folder, self.warn)
+            sender = self.sending.name
         self.path = folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
-        new = self.path.with_suffix(".new")
-        self.journal = new.open("xb", buffering=0)
-        fcntl.flock(self.journal, fcntl.LOCK_EX)
-        self.journal.write(json.dumps(header).encode() + b"\n")
-        new.rename(self.path)
-        self.sending = Sending(folder, self.path, self.journal.fileno())
-        Thread(target=self._listen, daemon=True).start()
+        self.journal = _locked(self.path)
+        self.journal.write(json.dumps({**header, "sender": sender}).encode() + b"\n")
+        self.path.with_suffix(NEW).rename(self.path)
 
     def _write(self, record: dict[str, Any], files: Sequence[Path] = ()) -> None:
         try:
@@ -126,7 +139,7 @@ class JournalTracker(Tracker):
                 record["kept"] = self._kept(files)
             self.journal.write(json.dumps(record).encode() + b"\n")
         except OSError as error:
-            self._warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
+            self.warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
 
     def _kept(self, files: Sequence[Path]) -> str:
         """A folder of second names for files, or copies, that lasts until they are sent.
@@ -143,16 +156,6 @@ class JournalTracker(Tracker):
                 shutil.copyfile(file, folder / file.name)
         return str(folder.relative_to(self.path.parent))
 
-    def _listen(self) -> None:
-        for message in self.sending.messages():
-            if "failed" in message:
-                self._warn(f"{store_fails(message['failed'])}; the work goes on, {LATER}")
-
-    def _warn(self, text: str) -> None:
-        if not self.warned:
-            self.warned = True
-            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -160,34 +163,42 @@ class JournalTracker(Tracker):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        if why := self.sending.finish():
-            self._warn(f"{store_fails(why)}; {LATER}")
         self.journal.close()
+        if self.sending is not None:
+            self.sending.close()
 
 
 class Sending:
     """The process that sends journals; what it says are JSON lines, and its errors are among them.
 
+    Until `finish` it follows those that name it, and sends what nobody else does. `name` is that of
+    a file it keeps locked.
+
     Args:
-        folder: where the journals are.
-        own: a journal to follow until `finish`; without it, all that can be sent is sent once.
-        lock: the file descriptor that keeps `own` locked.
+        warn: gets what fails, as it happens; without it `messages` is to be read.
     """
 
-    def __init__(self, folder: Path, own: Path | None = None, lock: int | None = None) -> None:
-        command = [sys.executable, "-m", "ldebm.runtime.sending", str(folder)]
-        self.process = subprocess.Popen(
-            [*command, str(own)] if own else command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=_environment(),
-            pass_fds=() if lock is None else (lock,),
-            start_new_session=True,  # an interrupt is not for it: it ends when its input does
-        )
+    def __init__(self, folder: Path, warn: Callable[[str], None] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = f"{time.time_ns()}-{os.getpid()}"
+        self.lock = lock_of(folder, self.name)
+        with _locked(self.lock) as lock:
+            self.lock.with_suffix(NEW).rename(self.lock)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ldebm.runtime.sending", str(folder), self.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=_environment(),
+                pass_fds=(lock.fileno(),),
+                start_new_session=True,  # an interrupt is not for it: it ends when its input does
+            )
         self.heard = time.monotonic()
         self.ended = False
+        self.warn = warn
+        if warn is not None:
+            Thread(target=self._listen, daemon=True).start()
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What the process says, until it ends."""
@@ -211,13 +222,48 @@ class Sending:
         last = time.monotonic() + longest
         while not self.ended and time.monotonic() < min(self.heard + PATIENCE, last):
             time.sleep(0.02)
-        if not self.ended:
-            slow = time.monotonic() >= last
+        ended, slow = self.ended, time.monotonic() >= last
+        if not ended:
             self.process.kill()
-            self.process.wait()
-            return "it is slow" if slow else "it does not answer in time"
         status = self.process.wait()
+        self.lock.unlink(missing_ok=True)  # where it could not do so itself
+        if not ended:
+            return "it is slow" if slow else "it does not answer in time"
         return f"the process that sends to it ended with status {status}" if status else ""
+
+    def close(self) -> None:
+        """Have it send the rest, and tell if it could not."""
+        if (why := self.finish()) and self.warn is not None:
+            self.warn(f"{store_fails(why)}; {LATER}")
+
+    def _listen(self) -> None:
+        for message in self.messages():
+            if "failed" in message and self.warn is not None:
+                self.warn(f"{store_fails(message['failed'])}; the work goes on, {LATER}")
+
+
+class Shared:
+    """One sending process for all steps that this process starts, which saves seconds of each.
+
+    From `start` to `close` it is in the environment; without MLflow there is none. `say` gets the
+    first failure.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.warn = _once(say)
+        self.sending: Sending | None = None
+
+    def start(self) -> None:
+        """Start it; where its folder cannot be written, each step will say so."""
+        if importlib.util.find_spec("mlflow") is not None:
+            with suppress(OSError):
+                self.sending = Sending(journals(), self.warn)
+                os.environ[SENDER] = self.sending.name
+
+    def close(self) -> None:
+        """Have it send the rest."""
+        if self.sending is not None:
+            self.sending.close()
 
 
 def open_tracker(
@@ -293,6 +339,25 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says the first text only."""
+    said: list[str] = []
+
+    def first(text: str) -> None:
+        if not said:
+            said.append(text)
+            say(text)
+
+    return first
+
+
+def _locked(path: Path) -> BinaryIO:
+    """A new file, locked, under the name that it has until it is renamed to `path`."""
+    file = path.with_suffix(NEW).open("xb", buffering=0)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def _now() -> int:

@@ -3,8 +3,9 @@ seconds.
 """
 
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -17,9 +18,13 @@ from ldebm.runtime import sending, tracking
 class SendingHere(tracking.Sending):
     """Sends when told to finish."""
 
-    def __init__(self, folder: Path, own: Path | None = None, lock: int | None = None) -> None:
-        self.folder, self.own = folder, None if own is None else sending.Journal(own)
+    def __init__(self, folder: Path, warn: Callable[[str], None] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.said: Queue[dict[str, Any] | None] = Queue()
+        self.name, self.warn = str(id(self)), warn
+        self.sender = sending.Sender(folder, self.name)
+        if warn is not None:
+            threading.Thread(target=self._listen, daemon=True).start()
 
     def messages(self) -> Iterator[dict[str, Any]]:
         while (message := self.said.get()) is not None:
@@ -30,7 +35,7 @@ class SendingHere(tracking.Sending):
     def finish(self, longest: float = 0.0) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sending, "say", lambda **message: self.said.put(message))
-            while sending.send_all(self.folder, self.own, True):
+            while self.sender.send_all():
                 time.sleep(0.05)
         self.said.put(None)
         self.said.join()

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,16 @@ from ldebm import cli
 from ldebm.errors import UserError
 from ldebm.runtime import sending, tracking
 from ldebm.runtime.recording import BATCH, IDENTITY
-from ldebm.runtime.store import redacted, store_uri
-from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker, sync
+from ldebm.runtime.store import lock_of, redacted, store_uri
+from ldebm.runtime.tracking import (
+    SENDER,
+    NoTracker,
+    Shared,
+    Tracker,
+    flatten,
+    open_tracker,
+    sync,
+)
 
 
 def client(folder: Path) -> Any:
@@ -176,6 +185,122 @@ def test_a_journal_waits_for_an_older_one_that_repeats_it_and_is_being_sent(
         (9, 9),
     ]
     assert waiting(store) == []
+
+
+@contextmanager
+def living(folder: Path, name: str) -> Iterator[None]:
+    """A sender of that name."""
+    path = lock_of(folder / "work/tracking", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)
+
+
+def test_a_sender_follows_the_journals_that_name_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written arrives while the step is at work; the journal goes when that is gone."""
+    monkeypatch.setenv(SENDER, "shared")
+    sender = sending.Sender(store / "work/tracking", "shared")
+    with living(store, "shared"), opened() as tracker:
+        assert isinstance(tracker, tracking.JournalTracker)
+        assert tracker.sending is None
+        for step in range(2):
+            tracker.log_metrics({"loss": float(step)}, step)
+            assert sender.send_all()
+            assert [step for step, _ in points(store)] == list(range(step + 1))
+            assert runs(store)[0].info.status == "RUNNING"
+        assert tracker.path in waiting(store)
+    assert not sender.send_all()
+    assert runs(store)[0].info.status == "FINISHED"
+    assert sender.total == {"records": 3, "runs": 1, "left": 0, "busy": 0}
+    assert not sender.begun
+    assert waiting(store) == []
+
+
+def test_what_a_living_sender_is_named_by_is_left_to_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its step has ended; that of one that was killed is sent, and its lock removed."""
+    monkeypatch.setenv(SENDER, "shared")
+    other = sending.Sender(store / "work/tracking", "other")
+    with living(store, "shared"):
+        log(range(3))
+        assert not other.send_all()
+        assert not runs(store)
+        assert other.total["busy"] == 1
+        kept = lock_of(store / "work/tracking", "shared")
+        kept.rename(kept.with_suffix(".kept"))
+        kept.touch()  # as if it were killed
+        assert not other.send_all()
+        kept.with_suffix(".kept").unlink()
+    assert [step for step, _ in points(store)] == [0, 1, 2]
+    assert waiting(store) == []
+
+
+def test_a_step_whose_shared_sender_is_gone_has_one_of_its_own(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SENDER, "killed")
+    log(range(2))
+    assert len(points(store)) == 2
+    assert waiting(store) == []
+
+
+def test_one_process_sends_for_all_steps_of_a_workflow(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    shared = Shared(said.append)
+    shared.start()
+    try:
+        for loss in ("1.0", "2.0"):
+            step = program(
+                project,
+                "tracker.log_metrics({sys.argv[1]: 1.0}, 0); print(tracker.sending)",
+                f"loss{loss}",
+            )
+            assert step.communicate() == ("None\n", "")
+    finally:
+        shared.close()
+        os.environ.pop(SENDER)
+    (run,) = runs(project)
+    assert run.data.metrics == {"loss1.0": 1.0, "loss2.0": 1.0}
+    assert run.info.status == "FINISHED"
+    assert waiting(project) == []
+    assert not said
+
+
+def test_a_workflow_whose_store_fails_says_so_once(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://nowhere")
+    said: list[str] = []
+    shared = Shared(said.append)
+    shared.start()
+    assert shared.sending is not None
+    monkeypatch.setenv(SENDER, shared.sending.name)
+    with living(store, shared.sending.name):
+        for part in ("one", "two"):
+            log(range(2), part=part)
+    shared.close()
+    (line,) = said
+    assert "the tracking store htp://nowhere fails" in line
+    assert len(waiting(store)) == 2
+
+
+def test_a_workflow_without_mlflow_or_journals_starts_no_process(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "work").write_text("in the folder's place")
+    shared = Shared(print)
+    shared.start()
+    shared.close()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    shared.start()
+    assert shared.sending is None
 
 
 def test_a_sending_process_that_dies_is_told(

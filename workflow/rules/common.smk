@@ -15,6 +15,7 @@ from ldebm.pipeline import announce
 from ldebm.pipeline.project import KINDS, OPTIONS, Project
 from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
+from ldebm.runtime.tracking import Shared
 
 KEYS = (*OPTIONS, "threads")
 
@@ -72,6 +73,7 @@ shell.prefix(f"set -euo pipefail; ldebm() {{{{ {COMMAND}; }}}}; model_failed() {
 
 
 VIEW = View()
+SENDING = Shared(VIEW.say)  # one process that sends to MLflow, for all jobs
 if not workflow.dryrun:
     quieten(logger)
 

@@ -399,10 +399,11 @@ def test_what_a_killed_process_had_recorded_is_sent(project: Path) -> None:
     process.communicate()
     log(range(1, 3))
     for _ in range(300):
-        if len(points(project)) == 3:
+        if len(points(project)) == 3 and not waiting(project):
             break
         time.sleep(0.1)
     assert [step for step, _ in points(project)] == [0, 1, 2]
+    assert waiting(project) == []
 
 
 def test_without_mlflow_one_line_and_no_harm(

@@ -235,6 +235,7 @@ def test_what_a_living_sender_is_named_by_is_left_to_it(
         kept.rename(kept.with_suffix(".kept"))
         kept.touch()  # as if it were killed
         assert not other.send_all()
+        assert not kept.exists()
         kept.with_suffix(".kept").unlink()
     assert [step for step, _ in points(store)] == [0, 1, 2]
     assert waiting(store) == []
@@ -286,6 +287,7 @@ def test_a_workflow_whose_store_fails_says_so_once(
         for part in ("one", "two"):
             log(range(2), part=part)
     shared.close()
+    shared.warn("again")
     (line,) = said
     assert "the tracking store htp://nowhere fails" in line
     assert len(waiting(store)) == 2

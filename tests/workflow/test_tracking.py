@@ -10,6 +10,7 @@ def test_a_store_that_is_away_is_told_once_and_gets_all_later(project: Path, run
     store, targets = "http://127.0.0.1:9", [f"models/{key}/seed1/manifest.json" for key in MODELS]
     line = f"snakemake --cores 2 --config threads=1 -- {' '.join(targets)}"
     said = run(f"env MLFLOW_TRACKING_URI={store} {line}").stdout
+    assert not list((project / "work/tracking").glob("*.sender"))  # it was waited for
     assert said.count(f"the tracking store {store} fails") == 1
     logs = [path.read_text() for path in (project / "work/logs").glob("train-*.log")]
     assert len(logs) == len(MODELS)

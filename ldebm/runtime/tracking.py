@@ -245,7 +245,7 @@ class Sending:
 class Shared:
     """One sending process for all steps that this process starts, which saves seconds of each.
 
-    From `start` to `close` it is in the environment; without MLflow there is none. `say` gets the
+    From `start` on its name is in the environment; without MLflow there is none. `say` gets the
     first failure.
     """
 

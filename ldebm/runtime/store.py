@@ -59,7 +59,7 @@ def lives(folder: Path, sender: str) -> bool:
     path = lock_of(folder, sender)
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two that ask do not meet
             path.unlink(missing_ok=True)
     except FileNotFoundError:
         return False

@@ -77,6 +77,7 @@ def test_an_interrupted_run_ends_with_one_line(prepared: Path, run: Command) -> 
     *before, last = [one for one in said if not one.startswith(("Using workflow", "tokens: "))]
     assert [one.partition(":")[0] for one in before] == ["ldebm"]  # where it works
     assert last.startswith("ldebm: interrupted; the work is kept")
+    assert not list((prepared / "work/tracking").iterdir())  # all of it was sent
 
 
 def weights(folder: Path, seed: int) -> bytes:

@@ -23,7 +23,7 @@ from ldebm import cli
 from ldebm.errors import UserError
 from ldebm.runtime import sending, tracking
 from ldebm.runtime.recording import BATCH, IDENTITY
-from ldebm.runtime.store import lock_of, redacted, store_uri
+from ldebm.runtime.store import lives, lock_of, redacted, store_uri
 from ldebm.runtime.tracking import (
     SENDER,
     NoTracker,
@@ -239,6 +239,26 @@ def test_what_a_living_sender_is_named_by_is_left_to_it(
         kept.with_suffix(".kept").unlink()
     assert [step for step, _ in points(store)] == [0, 1, 2]
     assert waiting(store) == []
+
+
+def test_a_sender_lives_by_its_own_name(store: Path) -> None:
+    with living(store, "one"):
+        assert lives(store / "work/tracking", "one")
+        assert not lives(store / "work/tracking", "two")
+
+
+def test_a_store_that_does_not_answer_is_asked_for_one_journal_only(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://nowhere")
+    for part in ("one", "two"):
+        log(range(2), part=part)
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(sending, "say", lambda **message: said.append(message))
+    sender = sending.Sender(store / "work/tracking", "other")
+    assert not sender.send_all()
+    assert len([message for message in said if "failed" in message]) == 1
+    assert sender.total == {"records": 0, "runs": 0, "left": 2, "busy": 0}
 
 
 def test_a_step_whose_shared_sender_is_gone_has_one_of_its_own(

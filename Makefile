@@ -18,8 +18,9 @@ ENVIRONMENT := PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_DISABLE_TELEMETRY=true DO_N
 demo: $(INSTALLED)
 	$(ENVIRONMENT) snakemake --cores all --workflow-profile demo
 
+# By files, side by side: the tests of a file may share a run of the workflow.
 test: lint
-	$(ENVIRONMENT) pytest
+	$(ENVIRONMENT) pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(ENVIRONMENT) ruff check .

@@ -30,6 +30,11 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that processes side by side end together."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
     """Where the tests run in the background, a shell has SIGINT ignored, and so would every process

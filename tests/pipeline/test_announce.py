@@ -29,6 +29,13 @@ def stale(*named: str) -> Any:
     ]
 
 
+def seconds(params: Params, step: str, speed: float, small: float = 0.0) -> float:
+    """What one step is said to take on one core."""
+    return 3600 * announce.estimated_hours(
+        params, stale(step), 1, lambda precision: speed, lambda: small
+    )
+
+
 @pytest.fixture
 def params() -> Params:
     raw = shipped_parameters()
@@ -46,9 +53,7 @@ def test_a_training_is_what_its_matrices_have_to_do(params: Params) -> None:
     model = params.models["ldebm"].build(size)
     word = 3 * (operations.encoder_macs(model) + operations.decoder_macs(model))
     products = 3000 * (22 * word + 2 * operations.chain_macs(model))
-    expected = 2 * products / (0.7 * 1e9) + 30 * 0.01 + 3
-    hours = announce.estimated_hours(params, stale("train ldebm"), 1, lambda precision: 1e9)
-    assert hours * 3600 == pytest.approx(expected, rel=0.05)
+    assert seconds(params, "train ldebm", 1e9) == pytest.approx(2 * products / 0.7e9, rel=0.05)
 
 
 def test_every_posterior_sample_is_written(params: Params) -> None:
@@ -56,15 +61,27 @@ def test_every_posterior_sample_is_written(params: Params) -> None:
     size = SentenceSize(vocabulary=223, embedding=96, hidden=96, dropout=0.0)
     model = params.models["vae"].build(size)
     word = 3 * (operations.encoder_macs(model) + 20 * operations.decoder_macs(model))
-    expected = 2 * 100_000 * 30 * 22 * word / (0.7 * 1e12) + 100_000 * 0.01 + 3
-    hours = announce.estimated_hours(params, stale("train vae"), 1, lambda precision: 1e12)
-    assert hours * 3600 == pytest.approx(expected, rel=0.02)
+    products = 100_000 * 30 * 22 * word
+    assert seconds(params, "train vae", 1e12) == pytest.approx(2 * products / 0.7e12, rel=0.02)
+
+
+def test_what_no_size_spares_is_counted_in_passes_of_a_small_layer(params: Params) -> None:
+    """Each verb begins; 30 steps of two chains of 50 as one, or 50 batches of 40 tokens."""
+    passes = {
+        "evaluate": announce.START,
+        "train": announce.START + 30 * (announce.TRAINING + 50 * announce.LANGEVIN),
+        "sample": announce.START + 50 * (40 * announce.DECODING + 6 * 50 * announce.LANGEVIN),
+    }
+    for verb, expected in passes.items():
+        assert seconds(params, f"{verb} ldebm", float("inf"), 0.01) == pytest.approx(
+            0.01 * expected
+        )
 
 
 def test_more_cores_and_faster_ones_take_less(params: Params) -> None:
     def hours(cores: int, speed: float) -> float:
         steps = stale("train vae", "judge vae", "sample vae", "likelihood vae", "evaluate vae")
-        return announce.estimated_hours(params, steps, cores, lambda precision: speed)
+        return announce.estimated_hours(params, steps, cores, lambda precision: speed, lambda: 0.01)
 
     assert hours(4, 1e9) == pytest.approx(hours(1, 1e9) / 4)
     assert hours(1, 1e9) / 12 < hours(1, 1e10) < hours(1, 1e9) / 8  # what no size spares is left
@@ -80,7 +97,8 @@ def test_each_precision_is_measured_once_and_where_it_is_used(params: Params) ->
     mixed = params.model_copy(
         update={"run": params.run.model_copy(update={"precision": "bfloat16"})}
     )
-    announce.estimated_hours(mixed, stale("train vae", "judge vae", "train ldebm"), 1, speed)
+    steps = stale("train vae", "judge vae", "train ldebm")
+    announce.estimated_hours(mixed, steps, 1, speed, lambda: 0.0)
     assert asked == ["bfloat16", "float32"]
 
 
@@ -88,6 +106,7 @@ def test_nothing_is_measured_where_nothing_long_is_left(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announce, "product_speed", pytest.fail)
+    monkeypatch.setattr(announce, "layer_pass", pytest.fail)
     monkeypatch.setattr(announce.devices, "kind", lambda name: "cpu")
     said = "ldebm: on the CPU (2 cores), no GPU is used; what is left takes minutes"
     assert announce.sentence(params, stale("table ", "evaluate vae"), 2) == said
@@ -97,4 +116,5 @@ def test_the_measurement_leaves_the_threads_as_they_were(monkeypatch: pytest.Mon
     monkeypatch.setattr(announce, "MEASURED", 0.01)
     threads = torch.get_num_threads()
     assert announce.product_speed("float32") > 1e7
+    assert announce.layer_pass() > 0
     assert torch.get_num_threads() == threads

@@ -11,6 +11,7 @@ from shipped import shipped_parameters
 
 from ldebm import params as parameters
 from ldebm.config import Params
+from ldebm.metrics.awd_lstm import AwdLstm
 from ldebm.models.networks import SentenceSize
 from ldebm.pipeline import announce
 
@@ -63,6 +64,14 @@ def test_every_posterior_sample_is_written(params: Params) -> None:
     word = 3 * (operations.encoder_macs(model) + 20 * operations.decoder_macs(model))
     products = 100_000 * 30 * 22 * word
     assert seconds(params, "train vae", 1e12) == pytest.approx(2 * products / 0.7e12, rel=0.02)
+
+
+def test_a_judges_training_is_what_its_matrices_have_to_do(params: Params) -> None:
+    """20 epochs of 1,000 sentences of 22 words; its output layer is its embedding."""
+    judge = AwdLstm(220, generator=torch.Generator())
+    word = 3 * (operations.matrix_size(*judge.layers) + judge.embedding.numel())
+    products = 20 * 1000 * 22 * word
+    assert seconds(params, "judge vae", 1e9) == pytest.approx(2 * products / 0.7e9, rel=0.02)
 
 
 def test_what_no_size_spares_is_counted_in_passes_of_a_small_layer(params: Params) -> None:

@@ -75,11 +75,17 @@ def test_a_judges_training_is_what_its_matrices_have_to_do(params: Params) -> No
 
 
 def test_what_no_size_spares_is_counted_in_passes_of_a_small_layer(params: Params) -> None:
-    """Each verb begins; 30 steps of two chains of 50 as one, or 50 batches of 40 tokens."""
+    """Each verb begins; 30 steps of two chains of 50 as one, 50 batches of 40 tokens, 20 epochs in
+    steps of 20 × 70 words, 2,000 temperatures for 50 of 1.75 × 64 + 2 × 16 sentences at once.
+    """
+    judged = 20 * 1000 * 22 / (20 * 70) + 20 * 22 / 50
     passes = {
         "evaluate": announce.START,
         "train": announce.START + 30 * (announce.TRAINING + 50 * announce.LANGEVIN),
         "sample": announce.START + 50 * (40 * announce.DECODING + 6 * 50 * announce.LANGEVIN),
+        "judge": announce.START + judged * announce.JUDGING,
+        "likelihood": announce.START
+        + 2000 * 144 / 50 * (announce.MOVE + 0.75 * 6 * 50 * announce.LANGEVIN),
     }
     for verb, expected in passes.items():
         assert seconds(params, f"{verb} ldebm", float("inf"), 0.01) == pytest.approx(

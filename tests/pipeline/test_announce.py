@@ -74,6 +74,19 @@ def test_a_judges_training_is_what_its_matrices_have_to_do(params: Params) -> No
     assert seconds(params, "judge vae", 1e9) == pytest.approx(2 * products / 0.7e9, rel=0.02)
 
 
+def test_samples_and_temperatures_are_what_their_matrices_have_to_do(params: Params) -> None:
+    """50,000 sentences written after six chains each; 8 chains of 144 sentences at 2,000
+    temperatures, three quarters of the levels each.
+    """
+    size = SentenceSize(vocabulary=223, embedding=96, hidden=96, dropout=0.0)
+    model = params.models["ldebm"].build(size)
+    write, chain = 22 * operations.decoder_macs(model), operations.chain_macs(model)
+    sampled = 2 * 50_000 * (write + 6 * chain) / 0.7e9
+    weighed = 2 * 8 * 144 * 2000 * (write + 0.75 * 6 * chain) / 0.7e9
+    assert seconds(params, "sample ldebm", 1e9) == pytest.approx(sampled, rel=0.05)
+    assert seconds(params, "likelihood ldebm", 1e9) == pytest.approx(weighed, rel=0.05)
+
+
 def test_what_no_size_spares_is_counted_in_passes_of_a_small_layer(params: Params) -> None:
     """Each verb begins; 30 steps of two chains of 50 as one, 50 batches of 40 tokens, 20 epochs in
     steps of 20 × 70 words, 2,000 temperatures for 50 of 1.75 × 64 + 2 × 16 sentences at once.
@@ -133,3 +146,29 @@ def test_the_measurement_leaves_the_threads_as_they_were(monkeypatch: pytest.Mon
     assert announce.product_speed("float32") > 1e7
     assert announce.layer_pass() > 0
     assert torch.get_num_threads() == threads
+
+
+def test_what_is_timed_is_the_mean_after_a_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first call of 5 s, then calls of 0.125 s until 0.3 s are over: three."""
+    now, calls = [0.0], [5.0, 0.125, 0.125, 0.125]
+    monkeypatch.setattr(announce.time, "perf_counter", lambda: now[0])
+
+    def work() -> None:
+        now[0] += calls.pop(0)
+
+    assert announce._mean_time(work) == 0.125
+    assert not calls
+
+
+def test_the_line_is_said_once_and_not_by_the_processes_started(
+    params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LDEBM_ANNOUNCED", "")  # so that it is put back
+    monkeypatch.delenv("LDEBM_ANNOUNCED")
+    monkeypatch.setattr(announce.devices, "kind", lambda name: "cpu")
+    announce.once(params, [], 1)
+    said = "ldebm: on the CPU (1 core), no GPU is used; what is left takes minutes\n"
+    assert capsys.readouterr().err == said
+    monkeypatch.setenv("LDEBM_ANNOUNCED", "another")
+    announce.once(params, [], 1)
+    assert capsys.readouterr().err == ""

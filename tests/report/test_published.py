@@ -25,6 +25,11 @@ def rows_of(text: str) -> list[str]:
     return table[: next((n for n, line in enumerate(table) if not line.startswith("|")), None)]
 
 
+def cells_of(line: str) -> list[str]:
+    """The cells of a line of a table, after an empty one."""
+    return [cell.strip() for cell in line.split("|")]
+
+
 @pytest.mark.parametrize(
     ("kept", "heading", "models"),
     [
@@ -55,6 +60,21 @@ def test_the_claims_of_the_demo_are_counted_as_they_are_kept() -> None:
     holds, fails, undecided = (verdicts[one] for one in ("holds", "fails", "undecided"))
     failing = {0: "none fails", 1: "one fails"}.get(fails, f"{fails} fail")
     assert f"{holds} hold here, {failing} and {undecided} are undecided" in said
+    told = " ".join((ROOT / "docs/reproduction.md").read_text(encoding="utf-8").split())
+    counted = f"{holds} of {verdicts.total()} inequalities hold, {failing} and {undecided} are"
+    assert counted in told
+
+
+def test_the_demos_likelihoods_are_explained_as_they_are_kept() -> None:
+    """NLL and published estimator of each row of the page stand in the table."""
+    kept = (ROOT / "results/published/demo/table.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/likelihood.md").read_text(encoding="utf-8")
+    section = page.partition("## Figures: the grammar corpus")[2].partition("\n\nThe published")[0]
+    table = {cells[1]: cells for cells in map(cells_of, rows_of(kept))}
+    shown = [cells_of(line) for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(shown) == 14
+    for _, row, nll, _, _, published, *_ in shown:
+        assert (nll, published) == (table[row][5], table[row][7]), row
 
 
 def test_the_claims_of_the_treebank_are_counted_as_they_are_kept() -> None:

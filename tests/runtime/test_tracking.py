@@ -241,6 +241,15 @@ def test_what_a_living_sender_is_named_by_is_left_to_it(
     assert waiting(store) == []
 
 
+def test_one_who_asks_at_the_same_time_is_not_taken_for_the_sender(tmp_path: Path) -> None:
+    """It holds the lock of a dead sender as `lives` does, for a moment."""
+    path = lock_of(tmp_path, "dead")
+    path.touch()
+    with path.open("rb") as another:
+        fcntl.flock(another, fcntl.LOCK_SH)
+        assert not lives(tmp_path, "dead")
+
+
 def test_a_sender_lives_by_its_own_name(store: Path) -> None:
     with living(store, "one"):
         assert lives(store / "work/tracking", "one")

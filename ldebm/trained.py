@@ -215,7 +215,7 @@ class TrainedModel:
                 self.model, split, every, self.max_tokens, settings, seed, Path(work)
             )  # fmt: skip
         if one.diagnostics["still_falling"]:
-            warnings.warn("the estimates still fall with more temperatures", stacklevel=3)
+            warnings.warn("the estimates may still fall with more temperatures", stacklevel=3)
         return np.array([one.nll[index] for index in every.tolist()])
 
     def symbols(

@@ -62,9 +62,9 @@ def likelihood(context: Context, weights: Path) -> None:
         numbers = range(min(count, settings.likelihood_sentences or count)) if published else chosen
         columns[name] = _values(context, model, name, estimate, numbers)
     _check_finite(columns)
-    scores = {
-        key: value for name, values in columns.items() for key, value in _mean(name, values).items()
-    }
+    scores: dict[str, float] = {}
+    for name, values in columns.items():
+        scores |= nll.mean_with_error(name, values)
     write_json(context.out / "scores.json", scores | diagnostics)
     of_each = {key: values for key, values in columns.items() if values and key != "nll_published"}
     with (context.out / "sentences.csv").open("w", newline="") as file:
@@ -78,14 +78,6 @@ def _check_finite(columns: Mapping[str, Sequence[float]]) -> None:
     for name, values in columns.items():
         if wrong := sum(not math.isfinite(value) for value in values):
             raise ModelError(f"{name} is not finite for {wrong} of {len(values)} test sentences")
-
-
-def _mean(name: str, values: Sequence[float]) -> dict[str, float]:
-    """And its standard error, by name: of one value there is none, of no value neither."""
-    found = {name: float(np.mean(values))} if values else {}
-    if len(values) > 1:
-        found[f"{name}_standard_error"] = float(np.std(values, ddof=1) / math.sqrt(len(values)))
-    return found
 
 
 def _annealed(

@@ -1,12 +1,15 @@
 """Annealed importance sampling of sentences by a trained model, and how far to trust it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ldebm.config import AnnealedSettings
@@ -21,7 +24,7 @@ TOGETHER = 16  # sentences of similar length that are decoded in one piece
 CHAINS_AT_ONCE = 1024  # bounds memory
 Report = Callable[[str, int, int], None]
 COMPARED = 32  # sentences that are estimated with fewer temperatures too
-FALL = 0.2  # nats from half to all of the temperatures beyond which an estimate is still falling
+FALL = 0.2  # nats from half to all of the temperatures that an estimate may have left
 
 
 @dataclass(frozen=True)
@@ -164,17 +167,31 @@ def simulate(
     return batches, [vectors[:, order] for vectors in noise]
 
 
+def mean_with_error(name: str, values: Sequence[float] | NDArray[Any]) -> dict[str, float]:
+    """The mean and its standard error over sentences by name; the error needs two values."""
+    found = {name: float(np.mean(values))} if len(values) else {}
+    if len(values) > 1:
+        found[f"{name}_standard_error"] = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return found
+
+
 def _convergence(
     runs: Runs, batches: list[Batch], deltas: Tensor, nll: dict[int, float]
 ) -> dict[str, float]:
-    """By how many nats all temperatures are below fewer of them, on some of the sentences."""
+    """By how many nats all temperatures are below fewer of them, on some of the sentences.
+
+    It is still falling unless it surely is not: unless FALL is two standard errors above the mean
+    fall from half of them, of which chance makes every second one too small.
+    """
     full = np.array([nll[int(number)] for batch in batches for number in batch.indices])
-    found, chains = {}, runs.settings.chains
+    found: dict[str, float] = {}
+    chains = runs.settings.chains
     for stride, part in ((4, "quarter"), (2, "half")):
         run = runs.run(part, batches, chains, deltas, stride=stride)
         log_p = ais.log_mean_exp(run.log_w.view(-1, chains))
-        found[f"fall_from_{part}"] = float((-log_p.cpu().numpy() - full).mean())
-    return found | {"still_falling": float(found["fall_from_half"] > FALL)}
+        found |= mean_with_error(f"fall_from_{part}", -log_p.cpu().numpy() - full)
+    most = found["fall_from_half"] + 2 * found.get("fall_from_half_standard_error", 0.0)
+    return found | {"still_falling": float(most > FALL)}
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ class Nll(Metric):
             "**NLL** (`nll`): nats per cut sentence, `</s>` counted, by what each row generates: "
             f"annealed importance sampling, {settings.chains} chains of {settings.temperatures:,} "
             f"temperatures, on {part} for every row (exact, and of all of them, where there is no "
-            "latent variable). ≤: more temperatures would still lower it."
+            "latent variable). ≤: more temperatures may still lower it."
         )
         if shown.reference is None:
             yield (

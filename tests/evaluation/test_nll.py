@@ -267,9 +267,20 @@ def test_the_gap_is_between_a_harmonic_and_an_arithmetic_mean(
     assert nll._gap(Recorded(), torch.ones(1), 8)["gap"] == pytest.approx(math.log(3 / 2))
 
 
-def test_falls_are_from_fewer_temperatures_to_all() -> None:
-    """-log p is 2 and 4 with all of them, 3 and 5 with half, 5 and 8 with a quarter."""
-    chains = {4: [[-5.0, -5.0], [-8.0, -8.0]], 2: [[-3.0, -3.0], [-5.0, -5.0]]}
+@pytest.mark.parametrize(
+    ("half", "fall", "error", "falling"),
+    [
+        ((3.0, 5.0), 1.0, 0.0, 1.0),
+        ((2.1, 4.1), 0.1, 0.0, 0.0),
+        ((2.0, 4.2), 0.1, 0.1, 1.0),  # by chance it may be 0.3
+        ((1.9, 3.9), -0.1, 0.0, 0.0),
+    ],
+)
+def test_falls_are_from_fewer_temperatures_to_all(
+    half: tuple[float, float], fall: float, error: float, falling: float
+) -> None:
+    """-log p is 2 and 4 with all of them, 5 and 8 with a quarter."""
+    chains = {4: [[-5.0, -5.0], [-8.0, -8.0]], 2: [[-one, -one] for one in half]}
 
     class Recorded:
         settings = AnnealedSettings(sentences=2, chains=2, temperatures=8, simulated=1)
@@ -282,8 +293,10 @@ def test_falls_are_from_fewer_temperatures_to_all() -> None:
     found = nll._convergence(Recorded(), batches, torch.ones(1), {3: 4.0, 7: 2.0})
     assert found == {
         "fall_from_quarter": pytest.approx(3.5),
-        "fall_from_half": pytest.approx(1),
-        "still_falling": 1.0,
+        "fall_from_quarter_standard_error": pytest.approx(0.5),
+        "fall_from_half": pytest.approx(fall),
+        "fall_from_half_standard_error": pytest.approx(error, abs=1e-6),
+        "still_falling": falling,
     }
 
 

@@ -109,8 +109,9 @@ def _score(options: argparse.Namespace) -> None:
     samples, references = Path(options.samples), options.references and Path(options.references)
     _plain_warnings()
     with TemporaryDirectory() as name:
-        work, tokens = Path(name), _current(project.tokens())
-        context = Context.open(project.params, "", 0, tokens, NoTracker(), work, work)
+        work, tokens, seed = Path(name), _current(project.tokens()), project.params.judge.seed
+        opened = (tokens, NoTracker(), work, work)
+        context = Context.open(project.params, samples.stem, seed, *opened)
         _print(score(context, samples, references), options.json)
 
 

@@ -21,7 +21,8 @@ def duration(seconds: float) -> str:
 class Console:
     """A progress bar on a terminal, else a line: the first after 10 s, in the end one a minute.
 
-    Such a line is `name: unit done/total, what is said, time left`, of which `left` may be a bound.
+    Both go to standard error, so that standard output holds results alone. Such a line is
+    `name: unit done/total, what is said, time left`, of which `left` may be a bound.
     """
 
     def __init__(self, name: str, total: int, unit: str = "step", bound: str = "") -> None:
@@ -46,7 +47,7 @@ class Console:
                 f"{self.unit} {done}/{self.total}",
                 *filter(None, [said, self._left(done, spent)]),
             ]
-            print(f"{self.name}: {', '.join(told)}", flush=True)
+            print(f"{self.name}: {', '.join(told)}", file=sys.stderr, flush=True)
 
     def _left(self, done: int, spent: float) -> str:
         """The time that the rest takes, once that can be told."""

@@ -14,6 +14,7 @@ from ldebm.data.corpus import Corpus
 from ldebm.metrics.corpus_bleu import corpus_bleu
 from ldebm.metrics.reverse_perplexity import reverse_perplexity
 from ldebm.metrics.word_kl import word_kl
+from ldebm.runtime import console
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = """
@@ -52,12 +53,13 @@ def test_anybodys_sentences_are_scored_like_a_models(
     for verb in ("fetch", "tokenize"):
         assert main(["data", verb, *files]) == 0
     capsys.readouterr()
+    monkeypatch.setattr(console, "FIRST", 0.0)  # the judge speaks from its first epoch on
 
     command = ["score", "--samples", "s.txt", "--references", "r.txt", "--json", *files]
     assert main(command) == 0
-    found = {
-        one.pop("metric"): one for one in map(json.loads, capsys.readouterr().out.splitlines())
-    }
+    told = capsys.readouterr()
+    assert told.err.startswith("judge s seed 141: epoch 1/2, valid perplexity ")
+    found = {one.pop("metric"): one for one in map(json.loads, told.out.splitlines())}
 
     judge, corpus = (
         params.load(Path("params.yaml"), Path("own.yaml")).judge,

@@ -24,7 +24,7 @@ def said(one: Console, clock: list[float], capsys: pytest.CaptureFixture[str]) -
     for second in range(1, 201):
         clock[0] = float(second)
         one.show(second, "loss 1.00")
-        if capsys.readouterr().out:
+        if capsys.readouterr().err:
             times.append(clock[0])
     return times
 
@@ -51,7 +51,7 @@ def test_a_line_tells_how_long_the_rest_takes_at_the_speed_since_it_went_on(
     clock[0] = 14.0
     one.show(600, "loss 2.00")  # 10 steps a second
     line = "train vae seed 1: step 600/1000, loss 2.00, at most 40 s left\n"
-    assert capsys.readouterr().out == line
+    assert capsys.readouterr() == ("", line)
 
 
 def test_another_part_of_the_work_is_no_reason_to_speak_sooner(
@@ -65,7 +65,7 @@ def test_another_part_of_the_work_is_no_reason_to_speak_sooner(
     one.show(10)
     clock[0] = 31.0
     one.show(20)
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "pilot: step 1/9",
         "half: step 20/50, 6 s left",  # 5 a second
     ]

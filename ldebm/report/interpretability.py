@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldebm.errors import UserError
+from ldebm.evaluation.symbols import describe_symbols
 from ldebm.report.results import REMEDY, ModelResult, Results, SeedRun
 
 if TYPE_CHECKING:
@@ -154,29 +155,15 @@ def _match(name: str, codes: Array, valid_codes: Array, attributes: Attributes) 
     }
 
 
-def _model_page(label: str, probs: Array, texts: Sequence[str]) -> list[str]:
-    known = information(probs)
-    shown = np.argsort(-known, kind="stable")[:VARIABLES_SHOWN]
-    lines = [f"### {label}", ""]
-    for variable in shown:
+def _model_page(label: str, probs: Array, texts: Sequence[str]) -> Iterator[str]:
+    known, described = information(probs), describe_symbols(probs, texts, SENTENCES_SHOWN)
+    yield from (f"### {label}", "")
+    for variable in np.argsort(-known, kind="stable")[:VARIABLES_SHOWN]:
         if probs.shape[1] > 1:
-            lines += [
-                f"#### Variable {variable} of {probs.shape[1]}, {known[variable]:.2f} of "
-                f"{math.log(probs.shape[2]):.2f} nats",
-                "",
-            ]
-        lines += [*_variable_page(probs[:, variable], texts), ""]
-    return lines
-
-
-def _variable_page(probs: Array, texts: Sequence[str]) -> Iterator[str]:
-    likeliest = probs.argmax(1)
-    for value in range(probs.shape[1]):
-        share = float(np.mean(likeliest == value))
-        if share == 0:
-            continue
-        yield f"- **{value}** ({share:.1%})"
-        for index in np.argsort(-probs[:, value], kind="stable")[
-            : min(SENTENCES_SHOWN, int(share * len(probs)))
-        ]:
-            yield f"  - {texts[index].replace('<', '&lt;')}"
+            of_all = f"{known[variable]:.2f} of {math.log(probs.shape[2]):.2f} nats"
+            yield from (f"#### Variable {variable} of {probs.shape[1]}, {of_all}", "")
+        for one in described:
+            if one.variable == variable and one.share:
+                yield f"- **{one.value}** ({one.share:.1%})"
+                yield from (f"  - {text.replace('<', '&lt;')}" for text in one.sentences)
+        yield ""

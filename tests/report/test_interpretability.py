@@ -79,8 +79,20 @@ def test_what_is_written(runs: Any, make_params: Any, tmp_path: Any) -> None:
     with (tmp_path / "results/interpretability.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["model"] == "ldebm"
-    assert row["topic_v_measure"] == "0.0" or float(row["topic_v_measure"]) <= 1
+    assert row["topic_v_measure"] == "0.0"  # both sentences have one topic, and a symbol each
     text = (tmp_path / "results/interpretability.md").read_text()
     assert "- **2** (50.0%)\n  - a b\n" in text
     assert "- **1** (50.0%)\n  - b\n" in text
     assert "**0**" not in text
+
+
+def test_a_value_shows_those_of_its_own_sentences_that_are_surest_of_it() -> None:
+    """Each of 49 values is the likeliest of one sentence; all are as sure of the first value."""
+    probs = np.full((49, 1, 49), 0.001)
+    probs[:, 0, 0] = 0.4
+    probs[np.arange(49), 0, np.arange(49)] = 0.5
+    probs[1, 0, 0] = 0.49  # surer of value 0 than most, and of value 1 still
+    texts = [f"sentence {place}" for place in range(49)]
+    lines = list(interpretability._model_page("one", probs, texts))
+    expected = [line for n in range(49) for line in (f"- **{n}** (2.0%)", f"  - sentence {n}")]
+    assert lines == ["### one", "", *expected, ""]

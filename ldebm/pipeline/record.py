@@ -70,12 +70,13 @@ def opened_table(project: "Project", step: Step) -> Tracker:
 
 def table(project: "Project", step: Step, tracker: Tracker, out: Path) -> None:
     """A table: its means, its text, its files, and the runs that it is made of."""
+    from ldebm.report.table import first_table
+
     means = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     for model, values in means.items():
         tracker.log_metrics({f"{key}/{model}": one for key, one in values.items()}, step=0)
-    lines = (out / "table.md").read_text(encoding="utf-8").splitlines()
-    shown = "\n".join(line for line in lines if line.startswith("|"))
-    tracker.set_tags({"mlflow.note.content": shown})
+    shown = first_table((out / "table.md").read_text(encoding="utf-8"))
+    tracker.set_tags({"mlflow.note.content": "\n".join(shown)})
     outputs(step, tracker, out)
     pairs = [(key, seed) for key in project.params.models for seed in project.params.seeds]
     found = [_identity(project, key, seed) for key, seed in (*pairs, (REAL, 1))]

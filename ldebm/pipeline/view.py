@@ -9,7 +9,6 @@ import re
 import sys
 import threading
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,11 +159,9 @@ def closing(results: Path) -> str:
     """A run's end: the metrics of table.md, in columns, and where everything is."""
     from tabulate import tabulate
 
-    from ldebm.report.table import OTHERS
+    from ldebm.report.table import OTHERS, first_table
 
-    lines = (results / "table.md").read_text(encoding="utf-8").splitlines()
-    first = next(place for place, line in enumerate(lines) if line.startswith("|"))
-    table = takewhile(lambda line: line.startswith("|"), lines[first:])
+    table = first_table((results / "table.md").read_text(encoding="utf-8"))
     cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in table]
     shown = cells[0].index(OTHERS[0])
     headings, _, *rows = [row[:shown] for row in cells]

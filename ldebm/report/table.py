@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,13 @@ def markdown(params: Params, found: Results) -> str:
         for one in found.models
     ]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(params, found)), ""])
+
+
+def first_table(text: str) -> list[str]:
+    """The lines of the first table in Markdown, which in table.md is that of the metrics."""
+    lines = text.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("|"))
+    return list(takewhile(lambda line: line.startswith("|"), lines[first:]))
 
 
 def headings(metrics: Sequence[Metric]) -> list[str]:

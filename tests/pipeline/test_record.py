@@ -79,3 +79,18 @@ def test_what_is_scored_goes_to_the_run_of_its_training(
     parts = [details[4] for details in asked]
     assert identities == [trained["fingerprint"]] * 2
     assert parts[0] == trained["fingerprint"] != parts[1]
+
+
+def test_a_table_is_noted_without_what_stands_below_it(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"vae": {"bleu": 2.0}}')
+    text = "# Results\n\n| Model | BLEU |\n| :-- | --: |\n| VAE | 2 |\n\n- note\n\n| Row | NLL |\n"
+    (tmp_path / "table.md").write_text(text)
+    tags: dict[str, str] = {}
+    tracker: Any = SimpleNamespace(
+        log_metrics=lambda values, step: None,
+        set_tags=tags.update,
+        log_artifact=lambda path, folder: None,
+        add_members=lambda members: None,
+    )
+    record.table(project, project.table(), tracker, tmp_path)
+    assert tags == {"mlflow.note.content": "| Model | BLEU |\n| :-- | --: |\n| VAE | 2 |"}

@@ -10,19 +10,19 @@ from typing import Any, Literal
 from scipy import stats
 
 from ldebm.report.results import ModelResult, Results
-from ldebm.report.sentences import paired
+from ldebm.report.sentences import mean_of_each, paired
 
 Verdict = Literal["holds", "fails", "undecided"]
 CONFIDENCE = 0.95
-NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 EVERY = ("rppl", "wkl", "bleu")
 NUMBERS = ("difference", "half_width")
 BETTER = {"information": "higher", "prior_fit": "lower"}  # of scores that are no column
 NOTE = (
     "Each claim is an inequality between two cells. The difference is counted so that it is above "
-    "0 where the claim's direction is right; its half width is that of Welch's 95 % interval over "
-    "seeds. A claim holds or fails where that interval excludes 0; one seed decides nothing, but "
-    "of NLL, whose interval is then over the test sentences, in pairs: it is of these trainings. "
+    "0 where the claim's direction is right; its half width is that of a 95 % interval: over seeds "
+    "(Welch's), of NLL over the test sentences that were taken too, in pairs. A claim holds or "
+    "fails where that interval excludes 0. One seed decides nothing, but of NLL, whose interval is "
+    "then over the sentences alone: it is of these trainings. "
     "Nothing is decided by a value with ≤ that is the worse one: it may come out lower. "
     "`information` is what a row's symbols or code say of the test sentences, in nats; `prior_fit` "
     "is how far its sampler is from its posterior (docs/likelihood.md)."
@@ -73,23 +73,50 @@ class Finding:
         return "holds" if self.difference > 0 else "fails"
 
 
-def compare(better: Sequence[float], worse: Sequence[float], lower_is_better: bool) -> Finding:
-    """Welch's interval of the difference of two means (Welch 1947).
+Part = tuple[float, int]  # of the variance of a difference: its size, and degrees of freedom
+
+
+def interval(difference: float, parts: Sequence[Part]) -> Finding:
+    """Student's interval for a variance of independent parts (Welch 1947, Satterthwaite 1946).
+
+    None where a part has no degree of freedom, or there is no part.
+    """
+    if not parts or min(freedom for _, freedom in parts) < 1:
+        return Finding(difference, None)
+    total = sum(size for size, _ in parts)
+    if not total:
+        return Finding(difference, 0.0)
+    freedom = total**2 / sum(size**2 / freedom for size, freedom in parts)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return Finding(difference, quantile * math.sqrt(total))
+
+
+def of_mean(values: Sequence[float]) -> Part:
+    """What the mean of independent values adds to the variance."""
+    count = len(values)
+    return (statistics.variance(values) / count if count > 1 else 0.0), count - 1
+
+
+def compare(
+    better: Sequence[float],
+    worse: Sequence[float],
+    lower_is_better: bool,
+    sentences: Part | None = None,
+) -> Finding:
+    """The difference of two means over seeds.
 
     Args:
         better, worse: a metric's values, one a seed; at least one each.
+        sentences: what their choice adds, where a part stands for all of them. Of one seed each
+            the interval is over these alone.
     """
     sign = -1.0 if lower_is_better else 1.0
     difference = sign * (statistics.fmean(better) - statistics.fmean(worse))
-    if min(len(better), len(worse)) < 2:
-        return Finding(difference, None)
-    errors = [statistics.variance(values) / len(values) for values in (better, worse)]
-    if not sum(errors):
-        return Finding(difference, 0.0)
-    terms = zip(errors, (better, worse), strict=True)
-    freedom = sum(errors) ** 2 / sum(error**2 / (len(values) - 1) for error, values in terms)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
-    return Finding(difference, quantile * math.sqrt(sum(errors)))
+    seeds = [of_mean(better), of_mean(worse)]
+    if sentences is None:
+        return interval(difference, seeds)
+    alone = max(len(better), len(worse)) == 1
+    return interval(difference, [sentences, *([] if alone else seeds)])
 
 
 def write(found: Results, folder: Path) -> None:
@@ -127,9 +154,8 @@ def _between(found: Results) -> Iterator[dict[str, Any]]:
             pair = [results[row] for row in rows if row in results]
             values = [one.values(key) for one in pair]
             if len(values) == 2 and all(values):
-                finding = compare(values[0], values[1], directions[key] == "lower")
-                if key == "nll" and all(len(one.runs) == 1 for one in pair):
-                    finding = _over_sentences(pair) or finding
+                sentences = _of_sentences(pair) if key == "nll" else None
+                finding = compare(values[0], values[1], directions[key] == "lower", sentences)
                 loser = pair[finding.difference > 0]
                 loose = any(loser.values(bounds.get(key) or ""))
                 yield _line(claim, rows, key, replace(finding, loose=loose))
@@ -139,19 +165,22 @@ def _within(found: Results) -> Iterator[dict[str, Any]]:
     """Claims of one row."""
     results = {one.row: one for one in reversed(found.models)}
     for claim, row in SHORT_CHAINS:
-        values = [
-            results[row].values(key) for key in ("prior_fit", "prior_fit_longer") if row in results
-        ]
-        if len(values) == 2 and all(values):
-            finding = compare(values[0], values[1], lower_is_better=True)
+        runs = results[row].runs if row in results else ()
+        falls = [
+            run.scores["prior_fit_longer"] - run.scores["prior_fit"]
+            for run in runs
+            if {"prior_fit", "prior_fit_longer"} <= run.scores.keys()
+        ]  # of one run, which has both of the same vectors
+        if falls:
+            finding = interval(statistics.fmean(falls), [of_mean(falls)])
             yield _line(claim, [row, LONGER], "prior_fit", finding)
 
 
-def _over_sentences(pair: Sequence[ModelResult]) -> Finding | None:
-    """Of one seed each: NLL of the same sentences, the second row's minus the first's."""
-    better, worse = (one.runs[0].sentences.get("nll", {}) for one in pair)
-    known = paired(worse, better)
-    return None if known is None else Finding(known[0], NORMAL * known[1])
+def _of_sentences(pair: Sequence[ModelResult]) -> Part | None:
+    """What the choice of sentences adds to the variance of two rows' difference in NLL."""
+    means = [mean_of_each([run.sentences.get("nll", {}) for run in one.runs]) for one in pair]
+    known = paired(*means)
+    return None if known is None else (known.error**2, known.sentences - 1)
 
 
 def _line(claim: str, rows: Sequence[str], key: str, finding: Finding) -> dict[str, Any]:

@@ -61,6 +61,6 @@ def _against(result: ModelResult, reference: Mapping[int, Values]) -> str:
     ]
     known = [pair for pair in pairs if pair is not None]
     if len(known) == 1:
-        return f"{known[0][0]:.2f} ± {known[0][1]:.2f} s.e."
-    statistic = Statistic.of([mean for mean, _ in known])
+        return f"{known[0].mean:.2f} ± {known[0].error:.2f} s.e."
+    statistic = Statistic.of([pair.mean for pair in known])
     return "" if statistic is None else statistic.text(2)

@@ -3,8 +3,9 @@
 import csv
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ldebm.errors import UserError
 
@@ -29,13 +30,27 @@ def read_sentences(path: Path) -> dict[str, Values]:
         raise UserError(f"{path} is damaged: {problem}") from None
 
 
-def paired(first: Values, second: Values) -> tuple[float, float] | None:
-    """Mean and standard error of `first` minus `second` over the sentences of both."""
+class Paired(NamedTuple):
+    """A mean difference, its standard error, and over how many sentences."""
+
+    mean: float
+    error: float
+    sentences: int
+
+
+def paired(first: Values, second: Values) -> Paired | None:
+    """`first` minus `second` over the sentences of both; None of fewer than two."""
     differences = [first[number] - second[number] for number in first if number in second]
-    if len(differences) < 2:
+    if (count := len(differences)) < 2:
         return None
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return statistics.fmean(differences), error
+    error = statistics.stdev(differences) / math.sqrt(count)
+    return Paired(statistics.fmean(differences), error, count)
+
+
+def mean_of_each(seeds: Sequence[Values]) -> Values:
+    """The mean over seeds of every sentence that all of them have."""
+    common = set.intersection(*map(set, seeds)) if seeds else set()
+    return {number: statistics.fmean(one[number] for one in seeds) for number in common}
 
 
 def carried_over(own: Values, reference: Values) -> tuple[float, float] | None:
@@ -45,6 +60,9 @@ def carried_over(own: Values, reference: Values) -> tuple[float, float] | None:
 
     It is unbiased for a random part, whatever x; its standard error is that of y - x over
     sentences, which differ far less in it than in y (the difference estimator; Cochran 1977, 7.2).
+    Without his factor for a finite number of sentences, it is on the large side.
     """
     found = paired(own, reference)
-    return None if found is None else (found[0] + statistics.fmean(reference.values()), found[1])
+    return (
+        None if found is None else (found.mean + statistics.fmean(reference.values()), found.error)
+    )

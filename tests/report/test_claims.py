@@ -94,8 +94,8 @@ def claims_of(runs: Any, make_params: Any, rows: dict[str, str], seeds: list[int
 def test_of_one_seed_likelihoods_are_compared_sentence_by_sentence(
     runs: Any, make_params: Any
 ) -> None:
-    """LDEBM is 1, 2 and 3 nats worse than VAE: by 2, standard error 1 / sqrt(3)."""
-    for key, values in {"vae": (20.0, 30.0, 40.0), "ldebm": (21.0, 32.0, 43.0)}.items():
+    """LDEBM is 1.5, 2 and 2.5 nats worse than VAE: by 2, standard error 0.5 / sqrt(3)."""
+    for key, values in {"vae": (20.0, 30.0, 40.0), "ldebm": (21.5, 32.0, 42.5)}.items():
         runs.run(key, scores={"nll": sum(values) / 3})
         lines = "".join(f"{number},{value}\n" for number, value in enumerate(values))
         (runs.folder("likelihoods", key, 1) / "sentences.csv").write_text(f"sentence,nll\n{lines}")
@@ -103,7 +103,29 @@ def test_of_one_seed_likelihoods_are_compared_sentence_by_sentence(
     (line,) = [row for row in found if row["by"] == "nll"]
     assert (line["better"], line["than"], line["verdict"]) == ("LDEBM", "VAE", "fails")
     assert float(line["difference"]) == pytest.approx(-2)
-    assert float(line["half_width"]) == pytest.approx(1.95996 / 3**0.5, rel=1e-4)
+    quantile = 4.30265  # of Student's t with 2 degrees of freedom
+    assert float(line["half_width"]) == pytest.approx(quantile * 0.5 / 3**0.5, rel=1e-4)
+
+
+def test_of_several_seeds_likelihoods_vary_with_the_sentences_too(
+    runs: Any, make_params: Any
+) -> None:
+    """LDEBM is worse by 2 with one seed and by 4 with the other; by 2, 3 and 4 of the sentences."""
+    shifts = {"vae": (0.0, 0.0), "ldebm": (2.0, 4.0)}
+    for key, of_seeds in shifts.items():
+        for seed, shift in enumerate(of_seeds, start=1):
+            values = [20 * place + shift + (place - 2) * (shift > 0) for place in (1, 2, 3)]
+            runs.run(key, seed, scores={"nll": sum(values) / 3})
+            lines = "".join(f"{number},{value}\n" for number, value in enumerate(values))
+            path = runs.folder("likelihoods", key, seed) / "sentences.csv"
+            path.write_text(f"sentence,nll\n{lines}")
+    found = claims_of(runs, make_params, {"vae": "VAE", "ldebm": "LDEBM"}, [1, 2])
+    (line,) = [row for row in found if row["by"] == "nll"]
+    assert float(line["difference"]) == pytest.approx(-3)
+    seeds, sentences = 2 / 2, 1 / 3  # variances of the means: of 2 and 4, and of 2, 3 and 4
+    freedom = (seeds + sentences) ** 2 / (seeds**2 / 1 + sentences**2 / 2)
+    half_width = stats.t.ppf(0.975, freedom) * (seeds + sentences) ** 0.5
+    assert float(line["half_width"]) == pytest.approx(half_width, rel=1e-6)
 
 
 def test_of_several_seeds_no_one_decides_by_its_sentences(runs: Any, make_params: Any) -> None:
@@ -145,4 +167,7 @@ def test_whether_short_chains_suffice_and_symbols_say_more(runs: Any, make_param
     found = {row["by"]: row for row in claims_of(runs, make_params, rows, [1, 2, 3])}
     assert found["prior_fit"]["claim"] == "chains as short as in training suffice"
     assert float(found["prior_fit"]["difference"]) == pytest.approx(4.1)
+    # of one run each: 4, 4.1 and 4.2, whose mean has the standard error 0.1 / sqrt(3)
+    width = float(found["prior_fit"]["half_width"])
+    assert width == pytest.approx(4.30265 * 0.1 / 3**0.5, rel=1e-4)
     assert found["prior_fit"]["verdict"] == found["information"]["verdict"] == "holds"

@@ -39,7 +39,7 @@ def test_a_damaged_table_is_named(tmp_path: Path, text: str) -> None:
 def test_pairs_are_of_the_sentences_of_both() -> None:
     assert paired({"1": 2.0}, {"1": 1.0}) is None
     found = paired({"1": 2.0, "2": 5.0, "8": 100.0}, {"2": 1.0, "1": 1.0, "9": 0.0})
-    assert found == (pytest.approx(2.5), pytest.approx(1.5))
+    assert found == (pytest.approx(2.5), pytest.approx(1.5), 2)
 
 
 def test_over_all_parts_the_estimate_is_the_mean_of_all() -> None:

@@ -268,7 +268,9 @@ class Project:
 
     @cached_property
     def _bfloat16(self) -> str:
-        return devices.precision("bfloat16", devices.kind(self.params.run.device))
+        """What bfloat16 comes to; the work itself tells of the device that has it not."""
+        has = devices.has_bfloat16(devices.kind(self.params.run.device))
+        return "bfloat16" if has else "float32"
 
     def _outside(self) -> Iterator[Path]:
         """Files of a user's own that steps depend on: corpus and code."""

@@ -3,6 +3,7 @@
 None of this has been run on CUDA: no device was at hand when it was written.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ Pair = tuple[SentenceModel, SentenceModel, Batch, Batch]  # on the CPU and on CU
 @pytest.fixture(params=list(ROWS))
 def pair(request: pytest.FixtureRequest, small_rows: dict[str, RowConfig]) -> Pair:
     """The same model on both devices, and a batch on each."""
+    devices.prepare(torch.device("cuda"))
     models = []
     for _ in range(2):
         torch.manual_seed(1)
@@ -102,19 +104,44 @@ def test_costs_of_sentences_are_the_same_bits_every_time(small_rows: dict[str, R
     assert all(torch.equal(first, other) for other in others)
 
 
-def test_a_step_does_not_wait_for_the_device(small_rows: dict[str, RowConfig]) -> None:
+@pytest.mark.parametrize("row", ROWS)
+def test_a_step_does_not_wait_for_the_device(row: str, small_rows: dict[str, RowConfig]) -> None:
     """Batch, loss and gradients; what would wait raises."""
     torch.manual_seed(1)
-    model = small_rows["VAE"].build(SIZE).train().cuda()
+    model = small_rows[row].build(SIZE).train().cuda()
     generator, device = torch.Generator("cuda").manual_seed(1), torch.device("cuda")
     tokens, lengths = torch.tensor(TOKENS), torch.tensor([4, 5, 2])
-    model.loss(Batch(tokens.cuda(), lengths, np.arange(3)), 9, 10, generator).total.backward()
+    labels = torch.zeros(3, dtype=torch.long, device="cuda")
+
+    def step() -> None:
+        batch = Batch(moved(tokens, device), lengths, np.arange(3), labels)
+        model.loss(batch, 9, 10, generator).total.backward()
+
+    step()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        batch = Batch(moved(tokens, device), lengths, np.arange(3))
-        model.loss(batch, 9, 10, generator).total.backward()
+        step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_recurrent_layers_have_float32_where_bfloat16_is_asked_for(
+    small_rows: dict[str, RowConfig],
+) -> None:
+    """Autocast would give cuDNN float16, in which the smallest gradients are 0."""
+    torch.manual_seed(1)
+    model = small_rows["VAE"].build(replace(SIZE, bfloat16=True)).train().cuda()
+    assert model.encoder is not None
+    seen: list[torch.dtype] = []
+    for layer in (model.decoder.gru, model.encoder.forwards, model.encoder.backwards):
+        layer.register_forward_hook(lambda _, inputs, outputs: seen.append(outputs[0].dtype))
+    batch = Batch(torch.tensor(TOKENS).cuda(), torch.tensor([4, 5, 2]), np.arange(3))
+    loss = model.loss(batch, 999, 1000, torch.Generator("cuda").manual_seed(1)).total
+    (loss * 1e-6).backward()
+    assert seen == [torch.float32] * 3
+    found = model.encoder.forwards.weight_ih_l0.grad
+    assert found is not None
+    assert found.any()
 
 
 def test_generators_states_of_another_device_are_replaced(

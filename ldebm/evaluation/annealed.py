@@ -195,7 +195,7 @@ class Annealing:
             return
         tensors, state = found
         self.done = state["done"]
-        self.generator.set_state(tensors["generator"])
+        checkpoint.restore_generator(self.generator, tensors["generator"], self.done, path)
         self.chains.restore(tensors)
         for name in ("deltas", "accepted", "log_w"):
             getattr(self, name).copy_(tensors[name])

@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from ldebm.runtime.device import recurrent
+
 State = list[tuple[Tensor, Tensor]]  # (h, c) a layer, each (1, B, H of that layer)
 
 
@@ -85,8 +87,12 @@ class WeightDropLstm(nn.Module):
         weights: list[Tensor] = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
         if x.is_cuda:
             weights = _in_one_chunk(weights)
+
         # nn.LSTM's own kernel, as nn.LSTM holds on to the weights it was built with
-        output, h, c = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
+        def layer(x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return torch.lstm(x, (h, c), weights, True, 1, 0.0, self.training, False, False)
+
+        output, h, c = recurrent(layer, x, *state)
         return output, (h, c)
 
 

@@ -9,6 +9,7 @@ from ldebm.data.vocabulary import BOS, EOS, PAD
 from ldebm.errors import UserError
 from ldebm.models.cross_entropy import linear_cross_entropy
 from ldebm.models.initial import uniform_
+from ldebm.runtime.device import recurrent
 
 LOOKS_EVERY = {"cpu": 1, "cuda": 8}  # tokens, for ended sentences; a look at CUDA waits for it
 
@@ -64,7 +65,7 @@ class Decoder(nn.Module):
         rows = moved(_real_positions(lengths, tokens.shape[1] - 1), tokens.device)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
             inputs = self._inputs(tokens[:, :-1], z)
-            states, _ = self.gru(inputs, self._initial_state(z))  # (B, L, H)
+            states, _ = recurrent(self.gru, inputs, self._initial_state(z))  # (B, L, H)
             real = states.flatten(0, 1)[rows]  # (Σ n, H)
             real = functional.dropout(real, self.dropout, self.training)
             return linear_cross_entropy(real, *self._output_layer(), tokens[:, 1:].flatten()[rows])

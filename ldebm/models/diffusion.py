@@ -84,21 +84,3 @@ def reverse_chain(
         return energy_gradient(z) / b**2 - (z - centre) / variance
 
     return langevin(z_next, gradient, b, noise) / schedule.a_prev[t + 1, None]
-
-
-def generate(
-    network: SymbolEnergy,
-    schedule: NoiseSchedule,
-    z: Tensor,
-    noise: Iterable[Iterable[Tensor]],
-    step_size: float,
-) -> Tensor:
-    """Run the reverse chain through every level, from z_T = `z` (B, D) down to z_0.
-
-    `noise` holds one series a level, the highest first.
-    """
-    for t, series in zip(range(schedule.levels - 1, -1, -1), noise, strict=True):
-        z = reverse_chain(
-            network, schedule, z, torch.full((len(z),), t, device=z.device), series, step_size
-        )
-    return z

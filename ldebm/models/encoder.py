@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ldebm.data.batches import moved
+from ldebm.runtime.device import recurrent
 
 
 class Encoder(nn.Module):
@@ -31,7 +32,7 @@ class Encoder(nn.Module):
         position = torch.arange(tokens.shape[1], device=tokens.device)
         reverse = (last - position).clamp_min(0)  # (B, 1 + L)
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.autocast):
-            ahead = self.forwards(self.embedding(tokens))[0]  # (B, 1 + L, H)
-            back = self.backwards(self.embedding(tokens.gather(1, reverse)))[0]
+            ahead = recurrent(self.forwards, self.embedding(tokens))[0]  # (B, 1 + L, H)
+            back = recurrent(self.backwards, self.embedding(tokens.gather(1, reverse)))[0]
         sentence = torch.arange(len(tokens), device=tokens.device)
         return torch.cat([ahead[sentence, last[:, 0]], back[sentence, last[:, 0]]], dim=1).float()

@@ -163,7 +163,7 @@ class DiffusionDraw:
         It trains the encoder only.
         """
         each = prior_energy(self.weights.detach(), self.schedule, self.levels, self.z_t)
-        last, scale = self.z_t.chunk(2)[1], level_scale(self.schedule, self.levels[-1])
+        last, scale = self.z_t.chunk(2)[1], level_scale(self.schedule, self.levels[-1:])
         return each.view(2, -1).sum(0) + scale * 0.5 * (last**2).sum(-1)
 
 

@@ -182,7 +182,7 @@ def restore_generator(generator: torch.Generator, state: Tensor, step: int, orig
     If that is of another kind of device, seed it anew and say so.
 
     Args:
-        generator: one that was seeded and not yet used.
+        generator: one that was seeded; what it has drawn since is forgotten.
         step: how far the work is; the new seed is made of it and of the generator's own.
         origin: the file that `state` is from.
     """
@@ -192,8 +192,7 @@ def restore_generator(generator: torch.Generator, state: Tensor, step: int, orig
     generator.manual_seed(derived_seed(generator.initial_seed(), step))
     print(
         f"{origin}: made on another kind of device than {generator.device.type}; weights and steps "
-        "go "
-        "on, random draws start anew, so results differ from those of one device",
+        "go on, random draws start anew, so results differ from those of one device",
         file=sys.stderr,
         flush=True,
     )

@@ -6,14 +6,16 @@ Imports torch only where torch itself must be asked: steps read the precision wi
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ldebm.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # of Intel's, AMD's and ARM's processors
@@ -84,6 +86,20 @@ def precision(asked: str, kind: str) -> Literal["float32", "bfloat16"]:
             file=sys.stderr,
         )
     return "float32"
+
+
+def recurrent(layer: Callable[..., Any], *inputs: "Tensor") -> Any:
+    """What a recurrent layer makes of its inputs: as autocast is set, but on CUDA in float32.
+
+    There autocast gives cuDNN's recurrent layers float16, even where it is to give bfloat16
+    (PyTorch, aten/src/ATen/cudnn/AutocastRNN.cpp): small gradients would vanish without a word.
+    """
+    import torch
+
+    if not inputs[0].is_cuda:
+        return layer(*inputs)
+    with torch.autocast("cuda", enabled=False):
+        return layer(*(one.float() for one in inputs))
 
 
 def has_bfloat16(kind: str) -> bool:

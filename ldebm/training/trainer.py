@@ -145,12 +145,14 @@ class Trainer:
 
     def _clip(self) -> dict[str, Tensor]:
         """Clip each group's gradient norm; the norms before clipping."""
-        return {
-            f"gradient_norm_{name}": torch.nn.utils.clip_grad_norm_(
-                group, self.training.clip[name]
-            ).to(self.context.device)
-            for name, group in self.groups.items()
-        }
+        norms = {}
+        for name, group in self.groups.items():
+            if any(weight.grad is not None for weight in group):
+                norm = torch.nn.utils.clip_grad_norm_(group, self.training.clip[name])
+            else:  # that function's 0 lies on the CPU, and a copy to CUDA would wait
+                norm = torch.zeros((), device=self.context.device)
+            norms[f"gradient_norm_{name}"] = norm
+        return norms
 
     def _set_learning_rates(self) -> None:
         factor = self.policy.learning_rate_factor * self._cooldown()

@@ -20,6 +20,7 @@ from ldebm.models.energy import SymbolVectorNet, TimeConditionedNet
 from ldebm.models.latent_diffusion import LatentDiffusionPrior
 from ldebm.models.priors import Prior, StandardNormal
 from ldebm.models.symbol_vector import SymbolVectorPrior
+from ldebm.runtime import checkpoint
 
 X, SPREAD = torch.tensor([1.5, -0.4]), 0.8
 
@@ -247,6 +248,29 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(
         assert torch.equal(parts.log_w, whole.log_w)
         assert torch.equal(parts.deltas, whole.deltas)
         assert torch.equal(parts.accepted, whole.accepted)
+
+
+def test_begun_on_another_kind_of_device_it_goes_on_with_other_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior, path = symbol_vector()[0], tmp_path / "run.safetensors"
+    runs = []
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(7)
+        start = Chains.drawn(prior, linear(1.0), 20, generator)
+        runs.append(Annealing(start, sigmoid_schedule(44), None, generator))
+    begun, other = runs
+    monkeypatch.setattr(begun, "_step", killed_at(begun, 13))
+    with pytest.raises(KilledError):
+        begun.run(path, every=0.0)
+    found = checkpoint.newest(path)
+    assert found is not None
+    tensors, state = found
+    of_cuda = {"generator": torch.zeros(16, dtype=torch.uint8)}
+    checkpoint.save(path, tensors | of_cuda, state, keep_previous=False)
+    other.run(path)
+    assert other.done == 44
+    assert "made on another kind of device than cpu" in capsys.readouterr().err
 
 
 def test_schedule_and_means_by_hand() -> None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +43,19 @@ def test_bfloat16_is_used_where_the_processor_has_it(
     assert devices.precision("bfloat16", "cpu") == "bfloat16"
     assert devices.precision("float32", "cpu") == "float32"
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("on_cuda", [True, False])
+def test_on_cuda_autocast_is_kept_from_recurrent_layers(on_cuda: bool) -> None:
+    """`cuda` stands for a tensor of that device, since there may be none."""
+    inputs: Any = SimpleNamespace(is_cuda=on_cuda, float=lambda: "float32")
+    before = torch.is_autocast_enabled("cuda")
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        seen = devices.recurrent(lambda *given: (given, torch.is_autocast_enabled("cuda")), inputs)
+    finally:
+        torch.set_autocast_enabled("cuda", before)
+    assert seen == ((("float32",), False) if on_cuda else ((inputs,), True))
 
 
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])

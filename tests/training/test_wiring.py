@@ -212,6 +212,14 @@ def test_each_group_is_clipped_by_its_own_bound(trains: Trains) -> None:
     assert entries[-1]["gradient_norm_energy"] == pytest.approx(500)
 
 
+def test_a_group_without_gradients_has_none_to_clip(trains: Trains) -> None:
+    started, toy = trains(epochs(count=1))
+    toy.sentence.grad, toy.energy.grad = torch.full_like(toy.sentence, 3.0), None
+    norms = started._clip()
+    assert norms["gradient_norm_sentence"] == pytest.approx(3.0 * toy.sentence.numel() ** 0.5)
+    assert norms["gradient_norm_energy"] == 0
+
+
 def test_each_group_steps_at_its_rate_times_the_policys_factor(trains: Trains) -> None:
     started, _ = trains(epochs())
     started.policy = Notes(2, [])

@@ -16,7 +16,7 @@ from typing import Any
 from ldebm.data.files import FAILED, REAL, read_text
 from ldebm.errors import UserError
 from ldebm.pipeline import steps
-from ldebm.pipeline.manifest import MANIFEST, Hashes, file_hash, read_manifest, write_manifest
+from ldebm.pipeline.manifest import MANIFEST, file_hash, read_manifest, write_manifest
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.pipeline.steps import AGAIN, Step
 
@@ -146,7 +146,6 @@ def _check(project: Project, row: Row, folder: Path) -> None:
     if corpus is None:
         raise UserError(f"{tokens.output} is not there yet; run `{tokens.command}` first")
     made: dict[str, Mapping[str, str]] = {"tokens": corpus}
-    hashes = Hashes(folder)  # not remembered
     for step in row.steps:
         place = _place(folder, step)
         path, manifest = place / MANIFEST, _manifest(place)
@@ -156,7 +155,7 @@ def _check(project: Project, row: Row, folder: Path) -> None:
             begun = outputs.keys() & ({BEGUN.get(step.verb)} if step.key != REAL else set())
             outputs = whole | {name: manifest.get("begun", {}).get(name) for name in begun}
         for name, digest in outputs.items():
-            if hashes.of(place / name) != digest:
+            if not (place / name).is_file() or file_hash(place / name) != digest:
                 raise UserError(f"{place / name}: is damaged; make it again")
         if differing := _difference(project, manifest["parameters"], step):
             raise UserError(f"{path}: {differing}; take the parameters that the row was made with")

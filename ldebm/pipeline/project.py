@@ -309,8 +309,12 @@ def _tell_dvc(path: Path, files: list[str]) -> None:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     deps = ", ".join(["ldebm", "params.yaml", *map(json.dumps, files)])
-    new = re.sub(
-        r"^    deps: \[ldebm, params\.yaml.*\]$", lambda _: f"    deps: [{deps}]", text, flags=re.M
-    )
+    line = re.compile(r"^    deps: \[ldebm, params\.yaml.*\]$", re.M)
+    new, count = line.subn(lambda _: f"    deps: [{deps}]", text)
+    if files and count != 1:
+        raise UserError(
+            f"{path}: its stage plan has no line `    deps: [ldebm, params.yaml]` that could name "
+            f"{files[0]}; give it one, so that DVC sees that file change"
+        )
     if new != text:
         write_whole(path, new)

@@ -115,11 +115,12 @@ class View(logging.Handler):
             self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, record: logging.LogRecord) -> None:
-        told = vars(record)
+        told, wildcards = vars(record), vars(record)["wildcards"]
         log = Path(next(iter(told["log"]), ""))
         if log.name:
             log.unlink(missing_ok=True)  # that of an earlier run
-        job = Job(log.stem.replace("-", " ") if log.name else told["rule_name"], log)
+        of_model = "{model} seed {seed}".format(**wildcards) if "seed" in wildcards else ""
+        job = Job(f"{told['rule_name']} {of_model}".rstrip(), log)
         if self.progress is not None:
             job.bar = self.progress.add_task(job.name, total=None, said="")
         self.jobs[told["jobid"]] = job

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from ldebm.metrics.base import Metric
 from ldebm.report.figures import (
     DIRECTIONS,
-    PALETTE,
     Floats,
+    commonest,
+    far_apart,
     groups_of,
+    kept_points,
     pairs_of,
     principal_components,
+    short_value,
 )
 from ldebm.report.results import ModelResult, Results, SeedRun
 
@@ -49,7 +52,7 @@ class Axis:
         """With a little air; logarithmic where that is allowed and values are far apart."""
         known = [value for value in values if np.isfinite(value)] or [0.0]
         low, high = min(known), max(known)
-        if logarithmic and low > 0 and high > 3 * low:
+        if logarithmic and far_apart(low, high):
             return cls(low / 1.1, high * 1.1, start, end, True)
         air = 0.06 * (high - low) or max(1.0, abs(high)) * 0.1
         return cls(low - air, high + air, start, end)
@@ -154,9 +157,8 @@ def _dot(axis: Axis, line: int, shape: str, text: str, value: float, spread: flo
 def _value(result: ModelResult, several: Sequence[Metric]) -> str:
     """The first metric's value that there is, as the panel has room for it."""
     for one in several:
-        if statistic := result.statistic(one.key):
-            decimals = one.decimals if one.decimals > 2 else int(statistic.mean < 1000)
-            return f"{result.sign(one)}{statistic.mean:,.{decimals}f}"
+        if result.statistic(one.key):
+            return short_value(result, one)
     return ""
 
 
@@ -198,16 +200,6 @@ def curves(result: ModelResult) -> Curves | None:
     return Curves(x, y, of_kind.get("objective", []), of_kind.get("validation", []), kept)
 
 
-def kept_points(run: SeedRun) -> list[tuple[float, float]]:
-    """Epoch and validation loss of the weights that a run kept, if they are in its history."""
-    steps, values = pairs_of(run.history, "step", "valid_loss")
-    epochs, _ = pairs_of(run.history, "epoch", "valid_loss")
-    if len(epochs) != len(steps):
-        return []
-    kept = steps == run.record.get("kept_step")
-    return list(zip(epochs[kept].tolist(), values[kept].tolist(), strict=True))
-
-
 def _polyline(x: Axis, y: Axis, xs: Floats, ys: Floats) -> str:
     chosen = thinned(len(xs), VERTICES)
     return " ".join(f"{x.place(xs[i]):g},{y.place(ys[i]):g}" for i in chosen)
@@ -241,11 +233,10 @@ def latent_map(run: SeedRun) -> Cloud | None:
     if groups is None:
         return Cloud(kind, [("c0", _path(places))], [])
     groups = groups[chosen]
-    values, counts = np.unique(groups, return_counts=True)
-    commonest = values[np.argsort(-counts, kind="stable")][: len(PALETTE)]
-    paths = [("rest", _path(places[~np.isin(groups, commonest)]))]
+    shown = commonest(groups)
+    paths = [("rest", _path(places[~np.isin(groups, shown)]))]
     labels = []
-    for colour, value in enumerate(commonest):
+    for colour, value in enumerate(shown):
         own = places[groups == value]
         x, y = np.median(own, axis=0).astype(int).tolist()
         paths.append((f"c{colour}", _path(own)))

@@ -31,8 +31,8 @@ from ldebm.runtime.console import duration
 Floats = NDArray[np.float64]
 
 # Okabe and Ito 2008: told apart by colour-blind readers too
-BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW, BLACK = (
-    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#000000",
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000",
 )  # fmt: skip
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, "#8C6D31")
 GREY, SILVER, PALE = "#6B6B6B", "#B8B8B8", "#D9D9D9"
@@ -137,15 +137,27 @@ def _metric_line(axes: Axes, line: int, result: ModelResult, several: Sequence[M
             mean, spread = statistic.mean, statistic.sd
             style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 5.5, "zorder": 4}
             axes.errorbar(mean, line, xerr=spread, **style)
-            text = f"{mean:.{one.decimals if one.decimals > 2 else int(mean < 1000)}f}"
-            x = 1.15 + 0.17 * place
+            text, x = short_value(result, one), 1.15 + 0.17 * place
             axes.text(x, line, text, color=colour, fontsize=SMALL, ha="right", **column)
+
+
+def short_value(result: ModelResult, metric: Metric) -> str:
+    """The mean of a metric that has one, as a panel has room for it."""
+    statistic = result.statistic(metric.key)
+    assert statistic is not None
+    decimals = metric.decimals if metric.decimals > 2 else int(statistic.mean < 1000)
+    return f"{result.sign(metric)}{statistic.mean:,.{decimals}f}"
+
+
+def far_apart(low: float, high: float) -> bool:
+    """Whether values need a logarithmic scale, and can have one."""
+    return low > 0 and high > 3 * low
 
 
 def _set_scale(axes: Axes, logarithmic: bool) -> None:
     """Linear with some air, but logarithmic where that is allowed and values are far apart."""
     low, high = axes.dataLim.intervalx
-    if logarithmic and low > 0 and high > 3 * low:
+    if logarithmic and far_apart(low, high):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -159,8 +171,9 @@ def curves(found: Results) -> Figure:
     """A panel a model: validation loss of every seed over the objective, and the weights kept."""
     figure, panels = _grid(found.trained, "no model in the table")
     for axes, result in zip(panels, found.trained, strict=False):
-        kept = [value for run in result.runs for value in _curve(axes, run)]
-        _title(axes, result.label, _training(result, kept))
+        for run in result.runs:
+            _curve(axes, run)
+        _title(axes, result.label, training_summary(result))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=2))
     if found.trained:
         figure.supxlabel("epoch", fontsize="medium")
@@ -173,21 +186,33 @@ def curves(found: Results) -> Figure:
     return figure
 
 
-def _training(result: ModelResult, kept: Sequence[float]) -> str:
+def training_summary(result: ModelResult) -> str:
     """How long a run took, and the validation loss of the weights it kept; means over seeds."""
-    time = duration(result.mean("seconds"))
-    time += " a seed" if len(result.runs) > 1 else ""
-    return f"{time}, kept at {statistics.fmean(kept):.1f}" if kept else time
+    seconds = [run.record["seconds"] for run in result.runs if "seconds" in run.record]
+    kept = [value for run in result.runs for _, value in kept_points(run)]
+    each = " a seed" if len(result.runs) > 1 else ""
+    said = [f"{duration(statistics.fmean(seconds))}{each}"] if seconds else []
+    said += [f"kept at {statistics.fmean(kept):.1f}"] if kept else []
+    return ", ".join(said)
 
 
-def _curve(axes: Axes, run: SeedRun) -> list[float]:
-    """Draw a run; returns the validation loss of the weights it kept, if it is in the history."""
+def _curve(axes: Axes, run: SeedRun) -> None:
+    """Draw a run: its objective, its validations, and that of the weights it kept."""
     axes.plot(*pairs_of(run.history, "epoch", "loss"), color=SILVER, linewidth=1)
-    epochs, values = pairs_of(run.history, "epoch", "valid_loss")
-    axes.plot(epochs, values, color=BLUE, linewidth=1.5, marker=".", markersize=4)
-    kept = pairs_of(run.history, "step", "valid_loss")[0] == run.record["kept_step"]
-    axes.plot(epochs[kept], values[kept], "o", color=BLUE, markersize=6)
-    return list(values[kept])
+    validation = pairs_of(run.history, "epoch", "valid_loss")
+    axes.plot(*validation, color=BLUE, linewidth=1.5, marker=".", markersize=4)
+    for point in kept_points(run):
+        axes.plot(*point, "o", color=BLUE, markersize=6)
+
+
+def kept_points(run: SeedRun) -> list[tuple[float, float]]:
+    """Epoch and validation loss of the weights that a run kept, if they are in its history."""
+    steps, values = pairs_of(run.history, "step", "valid_loss")
+    epochs, _ = pairs_of(run.history, "epoch", "valid_loss")
+    if len(epochs) != len(steps):
+        return []
+    kept = steps == run.record.get("kept_step")
+    return list(zip(epochs[kept].tolist(), values[kept].tolist(), strict=True))
 
 
 def _title(axes: Axes, title: str, subtitle: str) -> None:
@@ -326,6 +351,12 @@ def groups_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any] | N
     return f"{used} {words} in use{coloured}", groups
 
 
+def commonest(groups: NDArray[Any]) -> NDArray[Any]:
+    """As many of the groups as there are colours, the largest first."""
+    values, counts = np.unique(groups, return_counts=True)
+    return values[np.argsort(-counts, kind="stable")][: len(PALETTE)]
+
+
 def _scatter(axes: Axes, points: Floats, groups: NDArray[Any] | None) -> None:
     size = max(2.0, min(12.0, 6000 / max(1, len(points))))
     axes.scatter(
@@ -338,12 +369,11 @@ def _scatter(axes: Axes, points: Floats, groups: NDArray[Any] | None) -> None:
     )
     if groups is None:
         return
-    values, counts = np.unique(groups, return_counts=True)
-    commonest = values[np.argsort(-counts, kind="stable")][: len(PALETTE)]
-    for colour, value in zip(PALETTE, commonest, strict=False):
+    shown = commonest(groups)
+    for colour, value in zip(PALETTE, shown, strict=False):
         members = points[groups == value]
         axes.scatter(members[:, 0], members[:, 1], s=size, color=colour, alpha=0.6, linewidths=0)
-    for colour, value in zip(PALETTE, commonest, strict=False):
+    for colour, value in zip(PALETTE, shown, strict=False):
         x, y = np.median(points[groups == value], axis=0)
         outline = [withStroke(linewidth=2.5, foreground="white")]
         axes.text(

@@ -14,7 +14,7 @@ from ldebm.config import Params
 from ldebm.data.files import Failure, read_text, run_folder
 from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.report import claims, diagnostics, drawing, interpretability, settings, table
-from ldebm.report.figures import panels_of
+from ldebm.report.figures import panels_of, training_summary
 from ldebm.report.results import TEST_SET, ModelResult, Results, SeedRun
 from ldebm.runtime.console import duration
 
@@ -66,7 +66,7 @@ def content(
         "claims_note": claims.NOTE,
         "panels": [drawing.panel(found, several) for several in panels_of(found.metrics)],
         "sizes": {"curve": drawing.CURVE, "cloud": drawing.CLOUD},
-        "curves": [(one, drawing.curves(one), _training(one)) for one in found.trained],
+        "curves": [(one, drawing.curves(one), training_summary(one)) for one in found.trained],
         "maps": _maps(found, drawing.latent_map),
         "priors": _maps(found, drawing.prior_map),
         "diagnostics": diagnostics.table(found),
@@ -154,14 +154,6 @@ def gaps(
                 reason = f"{failure.step}: {failure.reason}" if failure else "not made yet"
                 command = commands.get((verb, result.model, seed), "")
                 yield Gap(result.label, seed, verb, reason, command)
-
-
-def _training(result: ModelResult) -> str:
-    seconds = [run.record["seconds"] for run in result.runs if "seconds" in run.record]
-    kept = [value for run in result.runs for _, value in drawing.kept_points(run)]
-    said = [duration(sum(seconds) / len(seconds))] if seconds else []
-    said += [f"kept at {sum(kept) / len(kept):.1f}"] if kept else []
-    return ", ".join(said)
 
 
 def _maps(found: Results, draw: Any) -> list[tuple[str, drawing.Cloud]]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,8 +256,11 @@ def _read_latents(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz; none for a model without an encoder, which has no such file."""
     if not path.exists():
         return {}
-    with np.load(path) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, BadZipFile):
+        raise UserError(f"{path} is damaged: no arrays; {REMEDY} again") from None
 
 
 def _read_text(path: Path) -> str:

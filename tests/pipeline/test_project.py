@@ -196,6 +196,11 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
     deps = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]["plan"]["deps"]
     assert deps[:2] == ["ldebm", "params.yaml"]
     assert file in deps
+    (folder / "dvc.yaml").write_text("stages: {plan: {deps: [ldebm, params.yaml]}}\n")
+    with pytest.raises(
+        UserError, match=r"dvc\.yaml: its stage plan has no line .* name beside\.py"
+    ):
+        known()
 
 
 def test_dvc_has_the_stages_that_the_list_has() -> None:

@@ -22,7 +22,10 @@ def logger() -> Iterator[logging.Logger]:
 
 
 def began(logger: logging.Logger, number: int, log: Path) -> None:
-    told = {"jobid": number, "log": [str(log)], "rule_name": log.stem.partition("-")[0]}
+    rule, _, of_model = log.stem.partition("-")
+    model, _, seed = of_model.rpartition("-seed")
+    wildcards = {"model": model, "seed": seed} if seed else {}
+    told = {"jobid": number, "log": [str(log)], "rule_name": rule, "wildcards": wildcards}
     logger.info("Rule", extra={"event": "job_info", **told})
 
 
@@ -44,7 +47,7 @@ def test_a_job_is_a_line_and_snakemake_is_silent(
     shown.stop()
     told = capsys.readouterr()
     assert (told.out, told.err) == ("train vae seed 1: done in 3.0 s\n", "")
-    assert shown.made == {"train vae seed1"}
+    assert shown.made == {"train vae seed 1"}
 
 
 def test_a_job_without_a_log_ends_in_silence(
@@ -53,7 +56,7 @@ def test_a_job_without_a_log_ends_in_silence(
     """A rule without a command, as that of DVC's stages."""
     shown = View()
     shown.start(logger)
-    told = {"jobid": 3, "log": [], "rule_name": "model"}
+    told = {"jobid": 3, "log": [], "rule_name": "model", "wildcards": {"model": "vae"}}
     logger.info("Rule", extra={"event": "job_info", **told})
     ended(logger, 3)
     shown.stop()
@@ -166,7 +169,7 @@ def test_on_a_terminal_the_jobs_have_bars(
     log.write_text("train vae seed 1: step 30/120, loss 4.00, at most 9 s left\n")
     shown._tell(shown.jobs[4])
     bar = shown.progress.tasks[1]
-    assert (bar.description, bar.completed, bar.total) == ("train vae seed1", 30, 120)
+    assert (bar.description, bar.completed, bar.total) == ("train vae seed 1", 30, 120)
     assert bar.fields["said"] == "loss 4.00, at most 9 s left"
     ended(logger, 4)
     logger.info("1 of 9", extra={"event": "progress", "done": 1, "total": 9})

@@ -89,6 +89,13 @@ def test_the_metrics_panels_show_the_published_estimator_apart_and_the_entropy(
     assert positions(figures.metrics(found).axes[3]) == {"o": [9.0], "^": [7.0], "line": [2.75]}
 
 
+def test_a_bound_has_its_sign_in_the_metrics_panels_too(runs: Any, make_params: Any) -> None:
+    runs.run("ldebm", rppl=1234.0, scores={"nll": 9.0, "still_falling": 1.0})
+    rppl, _, _, nll = figures.metrics(read_results(make_params({"ldebm": "LDEBM"}), runs.root)).axes
+    assert "1,234" in {text.get_text() for text in rppl.texts}
+    assert "≤ 9.0" in {text.get_text() for text in nll.texts}
+
+
 def test_the_error_bars_are_a_standard_deviation_over_seeds_to_either_side(
     runs: Any, make_params: Any
 ) -> None:

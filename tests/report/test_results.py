@@ -140,6 +140,8 @@ def test_a_missing_file_is_named(runs: Any, make_params: Any, file: str) -> None
         ("models/vae/seed1/history.csv", "step,loss\n1,high\n"),
         ("models/vae/seed1/history.csv", "step,loss\n1\n"),
         ("data/raw/test.attributes.csv", "topic\nx\n"),
+        ("evaluations/vae/seed1/latents.npz", "PK"),
+        ("likelihoods/vae/seed1/vectors.npz", ""),
     ],
 )
 def test_a_damaged_file_is_named(runs: Any, make_params: Any, file: str, text: str) -> None:

@@ -52,7 +52,11 @@ def add_verbs(verbs: Any, common: argparse.ArgumentParser) -> None:
     what = "reverse perplexity, word KL and BLEU of anybody's sentences"
     command = verbs.add_parser("score", parents=[common], help=what, description=what)
     command.add_argument("--samples", required=True, metavar="FILE", help="a sentence a line")
-    command.add_argument("--references", metavar="FILE", help="for BLEU, a line for each sample")
+    command.add_argument(
+        "--references",
+        metavar="FILE",
+        help="of which the samples are reconstructions, line by line: BLEU",
+    )
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.set_defaults(run=_score)
 

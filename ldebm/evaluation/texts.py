@@ -21,16 +21,24 @@ def score(context: Context, samples: Path, references: Path | None) -> Iterator[
 
     They are tokenised as the corpus was; a warning tells of words that it does not have.
 
-    BLEU, line by line, where there are references; word KL, and reverse perplexity by the judge of
-    the context's parameters, on its corpus.
+    With `references` they are reconstructions of these, line by line: BLEU. Without, they are
+    samples: word KL, and reverse perplexity by the judge of the context's parameters, on its
+    corpus.
 
     Raises:
-        UserError: the judge needs more sentences; what needs fewer is given before.
+        UserError: the judge needs more sentences; word KL is given before.
     """
     lines, corpus, judge = _lines(context, samples), context.corpus, context.params.judge
     if references is not None:
         bleu = corpus_bleu(lines, _lines(context, references))
         yield {"metric": "bleu", "score": bleu.score, "signature": bleu.signature}
+        return
+    if len(lines) < judge.train_sentences:
+        warnings.warn(
+            f"wkl: of {len(lines)} sentences; of {judge.train_sentences}, as in the table, it "
+            "would be smaller",
+            stacklevel=2,
+        )
     _warn_of_unknown(lines, corpus.vocabulary)
     wkl = word_kl(lines[: judge.train_sentences], corpus.texts(corpus.train))
     yield {"metric": "wkl", "score": wkl.score, "signature": wkl.signature}

@@ -34,10 +34,15 @@ class Cell:
 
 
 def columns(metrics: Sequence[Metric]) -> list[str]:
-    """Of table.csv: a metric and its spread; a printed number after the last metric it is of."""
+    """Of table.csv: a metric, its spread over seeds, its standard error, and whether it is a bound.
+
+    A printed number stands after the last metric it is of.
+    """
     last, names = {one.published: one for one in metrics if one.published}, []
     for one in metrics:
         names += [one.key, f"{one.key}_sd"]
+        names += [f"{one.key}_se"] if one.error else []
+        names += [f"{one.key}_bound"] if one.bound else []
         names += [f"{one.published}_paper"] if one in last.values() else []
     record = ("seeds", "parameters", "train_seconds", "device", "commit")
     return ["row", "model", *names, *record, "rppl_real_text", "failed"]
@@ -75,6 +80,10 @@ def _model_cells(found: Results, result: ModelResult) -> Cells:
         if statistic := result.statistic(one.key):
             cells[one.key] = round(statistic.mean, 4)
             cells[f"{one.key}_sd"] = None if statistic.sd is None else round(statistic.sd, 4)
+            if one.error and (error := result.statistic(one.error)):
+                cells[f"{one.key}_se"] = round(error.mean, 4)
+            if one.bound:
+                cells[f"{one.key}_bound"] = int(bool(result.sign(one)))
     cells["failed"] = "; ".join(_failures(result)) or None
     if result.runs:
         cells |= {"seeds": _seeds(result), "parameters": _weights(result)}

@@ -55,7 +55,7 @@ def test_anybodys_sentences_are_scored_like_a_models(
     capsys.readouterr()
     monkeypatch.setattr(console, "FIRST", 0.0)  # the judge speaks from its first epoch on
 
-    command = ["score", "--samples", "s.txt", "--references", "r.txt", "--json", *files]
+    command = ["score", "--samples", "s.txt", "--json", *files]
     assert main(command) == 0
     told = capsys.readouterr()
     assert told.err.startswith("judge s seed 141: epoch 1/2, valid perplexity ")
@@ -72,7 +72,11 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert found["rppl"] == {"score": rppl.perplexity, "signature": rppl.signature}
     wkl, bleu = word_kl(samples[:40], train), corpus_bleu(samples, references)
     assert found["wkl"] == {"score": wkl.score, "signature": wkl.signature}
-    assert found["bleu"] == {"score": bleu.score, "signature": bleu.signature}
+    assert set(found) == {"rppl", "wkl"}
+
+    assert main([*command, "--references", "r.txt"]) == 0  # they are reconstructions then
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"metric": "bleu", "score": bleu.score, "signature": bleu.signature}
 
     write(Path("s.txt"), ["zz a b zz", *samples[:4]])
     assert main(["score", "--samples", "s.txt", *files]) == 2
@@ -80,7 +84,9 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert out.startswith("wkl\t")
     assert "needs 60 sentences" in error
     share = 2 / len(" ".join(["zz a b zz", *samples[:4]]).split())
-    assert error.startswith(f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz\n")
+    first, second, *_ = error.splitlines()
+    assert first.startswith("ldebm: warning: wkl: of 5 sentences; of 40, as in the table,")
+    assert second == f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz"
 
     Path("newer.yaml").write_text(OVERLAY.replace("lowercase: true", "lowercase: false"))
     assert main(["score", "--samples", "s.txt", "--overlay", "newer.yaml", "--root", "results/own"])

@@ -164,7 +164,7 @@ def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
     assert "SVEBM-IB {}, {} and {}, ".format(*second) in readme
     page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
     section = page.partition("\n## LDEBM\n")[2].partition("\n## ")[0]
-    scored = section.partition("\n| test set | print |")[2].splitlines()
+    scored = section.partition("\n| test set | paper |")[2].splitlines()
     for name, value in (("rPPL", rppl), ("BLEU", bleu), ("wKL", wkl)):
         (line,) = [line for line in scored if line.startswith(f"| {name} |")]
         assert line.split(" | ")[3] == value

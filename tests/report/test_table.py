@@ -54,7 +54,8 @@ def test_one_seed_on_the_treebank(runs: Any, make_params: Any) -> None:
         "row": "VAE", "model": "vae", "rppl": "700.25", "rppl_sd": "", "rppl_paper": "686.18",
         "bleu": "0.0", "bleu_sd": "", "bleu_paper": "3.12",
         "wkl": "0.5", "wkl_sd": "", "wkl_paper": "0.5",
-        "nll": "100.5", "nll_sd": "", "nll_importance": "", "nll_importance_sd": "",
+        "nll": "100.5", "nll_sd": "", "nll_se": "", "nll_bound": "0", "nll_importance": "",
+        "nll_importance_sd": "", "nll_importance_se": "",
         "nll_published": "", "nll_published_sd": "", "nll_paper": "100.85",
         "seeds": "1", "parameters": "1023", "train_seconds": "90.0",
         "device": "CPU, 2 threads", "commit": "abc123", "rppl_real_text": "", "failed": "",
@@ -173,6 +174,10 @@ def test_markdown_marks_what_is_still_falling_and_says_the_error(
     write_results(make_params({"vae": "VAE", "ldebm": "LDEBM"}), runs.root, runs.root)
     assert cells_of(runs.root, "VAE")["NLL ↓"] == "22.00 ± 0.50 s.e."
     assert cells_of(runs.root, "LDEBM")["NLL ↓"] == "≤ 27.00 ± 1.25 s.e."
+    with (runs.root / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    found = {key: (rows[key]["nll_se"], rows[key]["nll_bound"]) for key in ("vae", "ldebm")}
+    assert found == {"vae": ("0.5", "0"), "ldebm": ("1.25", "1")}
 
 
 def test_markdown_says_how_it_was_evaluated(runs: Any, make_params: Any) -> None:

@@ -1,4 +1,4 @@
-"""What both benchmarks share.
+"""What speed.py and scaling.py share.
 
 A corpus and parameters, timing, peak memory, fresh processes, Markdown.
 """

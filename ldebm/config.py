@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NonNegative = Annotated[float, Field(ge=0)]
 Several = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-SEEDS = 2**32  # as many has NumPy
+SEEDS = 2**32  # NumPy's range
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
@@ -34,7 +34,7 @@ class Block(BaseModel):
     @field_validator("*")
     @classmethod
     def _can_be_counted(cls, value: Any) -> Any:
-        """Beyond this no size is meant, and tensors fail in ways of their own."""
+        """No setting means a larger number, and torch would fail at it in obscure words."""
         if isinstance(value, int) and abs(value) >= SEEDS:
             raise ValueError(f"should be less than {SEEDS}")
         return value

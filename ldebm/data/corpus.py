@@ -152,8 +152,7 @@ def _unknown(path: Path, words: Counter[str], vocabulary: Vocabulary) -> float:
 def _write_split(
     path: Path, target: Path, vocabulary: Vocabulary, words: int, sentences: int
 ) -> None:
-    """Write {target}.tokens.npy (words,) and {target}.offsets.npy (sentences + 1,), chunk by "
-    "chunk."""
+    """Write {target}.tokens.npy (words,) and {target}.offsets.npy (sentences + 1,), in chunks."""
     dtype = np.dtype(np.uint16 if len(vocabulary) <= 1 << 16 else np.int32)
     end = 0
     with (

@@ -37,7 +37,10 @@ class SymbolEnergy:
 
 
 def free_energy(logits: Tensor) -> Tensor:
-    """F = logsumexp_y f_y, (…, K) -> (…)."""
+    """F = logsumexp_y f_y, (…, K) -> (…).
+
+    Of p(z) ∝ exp(F(z)), so that it has the opposite sign of a free energy in physics.
+    """
     return logits.logsumexp(dim=-1)
 
 

@@ -107,7 +107,7 @@ class Gaussian(Posterior):
 class Point(Posterior):
     """A single value, of no density; `value` (B, D).
 
-    Of no entries: a model without latent variables.
+    With D = 0 it stands for a model without latent variables.
     """
 
     value: Tensor

@@ -87,7 +87,7 @@ class Prior(nn.Module, ABC):
     def given(self, variable: int, value: int) -> "Prior | None":
         """A sampler of p(z|y), y the `value` of one variable of the code.
 
-        Of symbols there is one.
+        An energy-based prior has one variable, 0: its symbol.
         """
         return None
 

@@ -99,7 +99,7 @@ def aggregate_kl(draw: Draw) -> Tensor:
 
 
 def information(draw: Draw) -> Tensor:
-    """I, the mutual information of code and sentence in the batch: a "+ I" row leaves it free."""
+    """I, mutual information of code and sentence in the batch: "+ I" rows do not penalise it."""
     return draw.code.information()
 
 

@@ -222,7 +222,7 @@ class Trainer:
         return entry
 
     def _validate(self) -> Entry:
-        """Score the validation split, keep the weights if the policy says so; whether to stop."""
+        """Score the validation split; keep the weights, or end the run, if the policy says so."""
         self.model.eval()
         batches = by_length(
             self.corpus.valid, EVALUATION_BATCH, self.context.max_tokens, self.context.device

@@ -137,7 +137,7 @@ def _metric_line(axes: Axes, line: int, result: ModelResult, several: Sequence[M
             mean, spread = statistic.mean, statistic.sd
             style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 5.5, "zorder": 4}
             axes.errorbar(mean, line, xerr=spread, **style)
-            text, x = short_value(result, one), 1.15 + 0.17 * place
+            text, x = short_value(result, one), 1.19 + 0.17 * place
             axes.text(x, line, text, color=colour, fontsize=SMALL, ha="right", **column)
 
 

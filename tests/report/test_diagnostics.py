@@ -14,7 +14,8 @@ def sentences(runs: Any, model: str, seed: int, text: str) -> None:
 
 def test_paired_differences_and_figures(runs: Any, make_params: Any) -> None:
     runs.run("vae", scores={"gap": 0.125, "effective_chains": 3.25})
-    runs.run("svebm", scores={"prior_fit": 4.5, "generated_energy": -2.0})
+    sizes = {"generated_norm": 1.5, "posterior_norm": 2.5, "posterior_energy": -3.0}
+    runs.run("svebm", scores={"prior_fit": 4.5, "generated_energy": -2.0, **sizes})
     runs.run("ae", scores={})
     sentences(runs, "vae", 1, "sentence,nll\n7,20.0\n3,22.0\n5,25.0\n")
     sentences(runs, "svebm", 1, "sentence,nll,nll_importance\n3,23.0,1\n7,23.0,1\n5,27.0,1\n")
@@ -35,11 +36,13 @@ def test_paired_differences_and_figures(runs: Any, make_params: Any) -> None:
     error = statistics.stdev([3.0, 1.0, 2.0]) / 3**0.5
     assert found["SVEBM"]["NLL - VAE"] == f"2.00 ± {error:.2f} s.e."
     assert (found["SVEBM"]["prior fit"], found["SVEBM"]["energy, generated"]) == ("4.5", "-2.0")
+    assert (found["SVEBM"]["norm, generated"], found["SVEBM"]["norm, posterior"]) == ("1.5", "2.5")
+    assert found["SVEBM"]["energy, posterior"] == "-3.0"
 
 
 def test_over_seeds_the_differences_have_a_spread(runs: Any, make_params: Any) -> None:
     for seed, more in {1: 1.0, 2: 3.0}.items():
-        for model, nll in {"vae": 20.0, "dvae": 20.0 + more}.items():
+        for model, nll in {"vae": 20.0 * seed, "dvae": 20.0 * seed + more}.items():
             runs.run(model, seed, scores={})
             sentences(runs, model, seed, f"sentence,nll\n1,{nll}\n2,{nll + 1}\n")
     params = make_params({"vae": "VAE", "dvae": "DVAE"}, seeds=[1, 2])

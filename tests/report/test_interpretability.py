@@ -96,3 +96,26 @@ def test_a_value_shows_those_of_its_own_sentences_that_are_surest_of_it() -> Non
     lines = list(interpretability._model_page("one", probs, texts))
     expected = [line for n in range(49) for line in (f"- **{n}** (2.0%)", f"  - sentence {n}")]
     assert lines == ["### one", "", *expected, ""]
+
+
+def certainties(*sure: float) -> Any:
+    """Of 8 sentences a variable a number, each half 0 and half 1, so surely."""
+    value = np.arange(8) % 2
+    columns = [np.where(np.arange(2) == value[:, None], one, 1 - one) for one in sure]
+    return np.stack(columns, axis=1)
+
+
+def test_the_most_informative_variables_come_first() -> None:
+    probs = certainties(0.8, 0.6, 0.99, 0.7)
+    lines = interpretability._model_page("one", probs, ["a"] * 8)
+    headings = [line.split(",")[0] for line in lines if line.startswith("####")]
+    assert headings == [f"#### Variable {n} of 4" for n in (2, 0, 3)]
+
+
+def test_information_is_that_of_all_variables_together(runs: Any, make_params: Any) -> None:
+    """Of certain codes ln 2 each."""
+    probs = certainties(1.0, 1.0)
+    arrays = {"modes": np.zeros((8, 2)), "codes": probs.argmax(2)}
+    runs.run("gm", latents={**arrays, "probs": probs, "valid_probs": probs[:1]})
+    (row,) = interpretability.rows(read_results(make_params({"gm": "GM-VAE"}), runs.root), {})
+    assert row["information"] == pytest.approx(2 * math.log(2), abs=1e-4)

@@ -319,3 +319,33 @@ def test_a_long_label_has_room_in_the_panels(runs: Any, make_params: Any) -> Non
     longest = len("LDEBM (a_key_of_some_thirty_characters)")
     assert float(place) >= 6 * longest
     assert int(panel) > float(place) + 160
+
+
+def test_the_most_informative_variables_are_shown(runs: Any, make_params: Any) -> None:
+    """Of two sentences: variable 1 tells them apart for sure, 3 less so, 0 and 2 hardly."""
+    sure = np.array([0.51, 1.0, 0.52, 0.9])
+    probs = np.stack([np.stack([sure, 1 - sure], -1), np.stack([1 - sure, sure], -1)])
+    arrays = {"modes": np.zeros((2, 3)), "codes": probs.argmax(2)}
+    runs.run("gm", latents={**arrays, "probs": probs, "valid_probs": probs[:1]})
+    found = read_results(make_params({"gm": "GM-VAE"}), runs.root)
+    ((_, symbols),) = page._symbols(found)
+    assert [one.variable for one in symbols] == [1, 1, 3, 3]
+
+
+def test_what_is_not_made_yet_has_the_command_that_makes_it(runs: Any, make_params: Any) -> None:
+    runs.run("vae")
+    params = make_params({"vae": "VAE"}, seeds=[1])
+    (result,) = read_results(params, runs.root).models
+    verbs = ("train", "sample", "judge", "evaluate", "likelihood")
+    commands = {(verb, "vae", 1): f"ldebm {verb} vae --seed 1" for verb in verbs}
+    gaps = list(page.gaps(runs.root / "nothing", result, params.seeds, commands))
+    assert [(one.step, one.command) for one in gaps] == [
+        (verb, f"ldebm {verb} vae --seed 1") for verb in verbs
+    ]
+
+
+def test_the_training_of_all_seeds_is_counted(runs: Any, make_params: Any) -> None:
+    for seed, seconds in ((1, 90.0), (2, 210.0)):
+        runs.run("vae", seed, record={"seconds": seconds})
+    params = make_params({"vae": "VAE"}, seeds=[1, 2])
+    assert "5.0 min of training" in page._facts(params, read_results(params, runs.root))

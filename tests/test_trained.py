@@ -9,13 +9,16 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import ldebm
+from ldebm import trained
 from ldebm.cli import main
 from ldebm.config import AnnealedSettings, RowConfig
 from ldebm.data.batches import collate
@@ -26,8 +29,9 @@ from ldebm.evaluation import nll
 from ldebm.evaluation.likelihood import importance_sampled
 from ldebm.models.sentence import sentence_generator
 from ldebm.runtime import checkpoint
+from ldebm.served import Generator
 from ldebm.trained import TrainedModel
-from ldebm.training.card import describe
+from ldebm.training.card import card, describe
 
 WORDS = ("<unk>", "a", "b", "c", "d", "e")
 VOCABULARY = Vocabulary((*SPECIALS, *WORDS))
@@ -270,6 +274,37 @@ def test_the_words_and_sentences_of_symbols(models: dict[str, TrainedModel]) -> 
         assert one.sentences == [texts[i] for i in surest if own[i]][:2]
         words = " ".join(text for text, has in zip(texts, own, strict=True) if has).split()
         assert sorted(one.words) == sorted(set(words))
+
+
+def test_sentences_beyond_a_piece_are_drawn_anew(
+    models: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trained, "DRAWN", 5)
+    drawn = models["VAE"].sample(10, seed=2)
+    assert drawn[:5] != drawn[5:]
+
+
+def test_symbols_of_its_own_sentences_are_those_of_the_seed(
+    models: dict[str, TrainedModel],
+) -> None:
+    model = models["DI-VAE"]
+    first, again, other = (model.symbols(seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_mlflow_asks_for_a_value_of_a_variable() -> None:
+    asked: list[Any] = []
+    model: Any = SimpleNamespace(sample=lambda *given: asked.append(given) or ["a"])
+    generator = Generator(model)
+    for params in ({"symbol": 2, "variable": 5, "seed": 7}, {"symbol": 2}, None):
+        generator.predict(pd.DataFrame({"n": [3]}), params)
+    assert asked == [(3, (5, 2), 7), (3, 2, 1), (3, None, 1)]
+
+
+def test_the_card_counts_all_weights(folders: dict[str, Path]) -> None:
+    record = json.loads((folders["VAE"] / "run.json").read_text())
+    record["weights"] = {"sentence": 1000, "energy": 23}
+    assert "\n1,023 weights in" in card(record)
 
 
 def test_the_shell_says_what_the_object_says(

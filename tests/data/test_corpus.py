@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ldebm.data import corpus as corpus_module
-from ldebm.data.corpus import Corpus, tokenize
+from ldebm.data.corpus import Corpus, subset, tokenize
 from ldebm.data.vocabulary import UNK
 from ldebm.errors import UserError
 
@@ -191,3 +191,26 @@ def test_an_array_of_another_kind_is_named(tokens: Path) -> None:
     np.save(tokens / "valid.tokens.npy", np.array([0.5, 1.5, 2.5]))
     with pytest.raises(UserError, match=r"valid\.tokens\.npy is damaged"):
         Corpus.open(tokens)
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_word_of_one_split_alone_is_unk(tmp_path: Path, split: str) -> None:
+    tokenize(write(tmp_path / "raw", **{split: "the zebra\n"}), tmp_path / "tokens", None)
+    assert read(Corpus.open(tmp_path / "tokens"), split) == ["the <unk>"]
+
+
+def test_ids_are_wider_as_soon_as_one_needs_it(tmp_path: Path) -> None:
+    """65,534 words and three specials: the last id is 65,536."""
+    words = [f"w{number:05}" for number in range((1 << 16) - 2)]
+    texts = {"train": " ".join(words) + "\n", "valid": "w00001\n", "test": "w00001\n"}
+    tokenize(write(tmp_path / "raw", **texts), tmp_path / "tokens", None)
+    corpus = Corpus.open(tmp_path / "tokens")
+    assert corpus.vocabulary.decode(corpus.train[0]) == words
+
+
+def test_fewer_sentences_are_the_first_of_more_in_random_order() -> None:
+    """So that the first 32 of those of a likelihood are a random part of them, too."""
+    many = subset(1000, 100, 5)
+    assert subset(1000, 10, 5).tolist() == many[:10].tolist() != sorted(many[:10].tolist())
+    assert len(set(many.tolist())) == 100
+    assert subset(1000, 100, 6).tolist() != many.tolist()

@@ -121,3 +121,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str, message: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*vocabulary\.txt"):
         Vocabulary.load(tmp_path / "vocabulary.txt")
+
+
+def test_what_is_cut_counts_by_its_words() -> None:
+    """b and c: two types, 4 words, which is more than the 3 of a."""
+    found = Vocabulary.from_counts({"a": 3, "b": 2, "c": 2}, limit=2)
+    assert found.words == (*SPECIALS, UNK, "a")

@@ -102,6 +102,17 @@ def test_every_dropout_acts_in_train_mode(name: str) -> None:
     assert not torch.allclose(dropped, plain(words(), plain.initial_state(4)).dropped)
 
 
+def test_the_last_output_has_a_dropout_of_its_own() -> None:
+    """Before it, layers see what they see without: `dropouth` alone stands between them."""
+    state, plain = small().initial_state(4), small()
+    last = small(dropout=0.5).train()(words(), state, generator())
+    between = small(dropouth=0.5).train()(words(), state, generator())
+    raw = plain(words(), state).raw
+    torch.testing.assert_close(last.raw, raw)
+    assert not torch.allclose(between.raw, raw)
+    torch.testing.assert_close(between.dropped, between.raw)
+
+
 def test_locked_dropout_has_one_mask_for_all_time_steps() -> None:
     x = torch.ones(30, 50, 40)
     dropped = locked_dropout(x, 0.25, generator())

@@ -427,3 +427,10 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
 def test_a_diverged_judge_is_refused() -> None:
     with pytest.raises(UserError, match=r"diverged.*after epoch 1"):
         judge(replace(SMALL, learning_rate=1e38, clip=1e30))
+
+
+def test_the_test_text_is_read_in_columns_of_its_own() -> None:
+    """One column reads all of it; of more, each begins without a past, and a rest is left out."""
+    one, five = (judge(replace(SMALL, test_batch=batch)) for batch in (1, 5))
+    assert one.valid_perplexity == five.valid_perplexity
+    assert one.perplexity != five.perplexity

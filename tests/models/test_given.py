@@ -82,3 +82,13 @@ def test_a_variable_of_a_code_is_fixed_and_the_others_are_uniform(
             assert (z[:, 2, value] == 1).all()
             torch.testing.assert_close(z[:, :2].mean(0), torch.full((2, 5), 0.2), atol=0.02, rtol=0)
     assert StandardNormal(2).given(0, 0) is None
+
+
+def test_symbols_are_read_off_the_first_levels_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """p(y|z) = softmax f(a_1 ā_0 z, 0), both factors a little below 1: z is large here."""
+    prior = LatentDiffusionPrior(TimeConditionedNet(2, 4, 3, 1, 3), 3, 2, 0.01)
+    monkeypatch.setattr(prior.network, "weights", Linear)
+    z = torch.tensor([[300.0, 299.0]])
+    scaled = prior.schedule.a[1] * prior.schedule.a_bar[0] * z
+    torch.testing.assert_close(prior.symbols(z), (scaled @ DIRECTIONS.T).softmax(-1))
+    assert prior.correction(z).item() == pytest.approx((scaled @ DIRECTIONS.T).logsumexp(-1).item())

@@ -98,3 +98,10 @@ def test_k_means_starts_from_one_random_choice_of_points(rng: np.random.Generato
     found = cluster(points, 7, 3, 20, seed=0)
     # k-means++ from the same seed ends elsewhere; rounding may move a point on a border
     assert (by_hand == found).mean() > 0.99
+
+
+def test_a_cluster_of_just_the_quota_is_drawn_with_replacement() -> None:
+    """As published: ⌊4/2⌋ + 1 of a cluster of 3, so that one of it may come twice."""
+    assignment = np.array([0, 0, 0, 1])
+    orders = [balanced_order(assignment, np.random.default_rng(seed)) for seed in range(20)]
+    assert any(np.bincount(order[order < 3]).max() > 1 for order in orders if (order < 3).any())

@@ -5,6 +5,7 @@ The published ones in their order, a row of one's own, and the list.
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ldebm.errors import UserError
 from ldebm.models import plans
 from ldebm.models.networks import SentenceSize
 from ldebm.models.plans import shuffled
+from ldebm.models.posteriors import Gaussian
 from ldebm.report.models import models_table
 from ldebm.report.results import TEST_SET, published_table
 from ldebm.rows import ROWS
@@ -187,6 +189,40 @@ def test_the_keys_of_ldebm_reach_what_they_name(
     assert prior.noise == (1, 8, 8, 8, 8, 8)
     assert (prior.steps, prior.step_size) == (6, 0.01)
     assert prior.symbols(torch.zeros(3, prior.noise_width)).shape == (3, 4)
+
+
+def test_the_keys_of_other_rows_reach_what_they_name(small_rows: dict[str, RowConfig]) -> None:
+    """The weight of SVEBM's KL, the floor of LDEBM's entropy, the code of SEMI-VAE."""
+    keys = {"kl_maximum": 0.3, "kl_cycles": 1}
+    svebm = small_rows["SVEBM"].model_copy(update=keys).build(SIZE)
+    kl = next(one for one in svebm.regularisers if one.name == "free_bits_kl")
+    assert kl.weight(99, 100) == pytest.approx(0.3)
+
+    q = Gaussian(torch.zeros(1, 2), torch.full((1, 2), -4.0))  # -½(1 + logvar) is 1.5
+    draw: Any = SimpleNamespace(gaussian=q)
+    for floor, expected in ((1.2, 3.0), (1.8, 0.0)):
+        ldebm = small_rows["LDEBM"].model_copy(update={"entropy_floor": floor}).build(SIZE)
+        entropy = next(one for one in ldebm.regularisers if one.name == "negative_entropy")
+        assert entropy.term(draw).sum().item() == pytest.approx(expected)
+
+    keys = {"variables": 3, "values": 4, "latent_dim": 2}
+    semi = small_rows["SEMI-VAE"].model_copy(update=keys).build(SIZE)
+    z = semi.prior.sample(50, torch.Generator().manual_seed(1))
+    code = z[:, :12].view(50, 3, 4)  # three variables of four values each
+    assert torch.equal(code.sum(2), torch.ones(50, 3))
+
+
+def test_every_weight_belongs_to_one_group(small_rows: dict[str, RowConfig]) -> None:
+    """An energy's weights to its own, or two rates would act on them."""
+    for name, row in small_rows.items():
+        model = row.build(SIZE)
+        groups = model.parameter_groups()
+        given = [id(one) for group in groups.values() for one in group]
+        assert len(given) == len(set(given))
+        assert set(given) == {id(one) for one in model.parameters()}
+        energy = {id(one) for one in model.prior.energy_parameters()}
+        assert {id(one) for one in groups.get("energy", [])} == energy
+        assert bool(energy) == name.startswith(("SVEBM", "LDEBM"))
 
 
 def test_the_spectral_norm_is_settled(small_rows: dict[str, RowConfig]) -> None:

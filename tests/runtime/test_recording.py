@@ -1,6 +1,7 @@
 """What a run in MLflow holds beside its metrics: times, texts, the model; read by its client."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ldebm.config import Params
 from ldebm.context import Context
 from ldebm.runtime import recording, tracking
 from ldebm.runtime.groups import grouped
+from ldebm.runtime.provenance import git_commit
 from ldebm.runtime.tracking import Tracker, open_tracker
 from ldebm.training.loop import train
 
@@ -160,3 +162,23 @@ def test_a_model_is_opened_by_mlflow_and_writes_text(
     assert [(one.status, one.name, one.source_run_id) for one in found] == [
         ("READY", "vae", run.info.run_id)
     ]
+
+
+def test_a_model_needs_what_it_runs_on_and_no_build_of_it() -> None:
+    versions = {
+        "python": "3.11",
+        "ldebm": "0.1",
+        "torch": "2.13.0+cpu",
+        "dvc": "3",
+        "snakemake": "9",
+    }
+    assert recording._requirements(versions) == ["ldebm==0.1", "torch==2.13.0"]
+
+
+def test_the_commit_is_that_of_the_source_wherever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    here = git_commit()
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() == here

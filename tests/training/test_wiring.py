@@ -1,5 +1,6 @@
 """What training asks of a model, an optimiser and a policy, by ones that take notes."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -331,6 +332,7 @@ def test_what_is_kept_becomes_the_models_file(
         checkpoint.save(self.best_path, {"kept": torch.ones(1)}, {})
         report({"step": 1.0, "loss": 2.0, "seconds": 1.0, "tokens_per_second": 1.0})
         self.progress.history += [{"step": 1, "loss": 2.0}, {"step": 2, "valid_loss": 3.0}]
+        self.progress.step = 3
 
     monkeypatch.setattr(Trainer, "run", run)
     loop.train(context)
@@ -338,3 +340,6 @@ def test_what_is_kept_becomes_the_models_file(
     assert kept["kept"].tolist() == [1.0]
     rows = (context.out / "history.csv").read_text().split()
     assert rows == ["step,loss,valid_loss", "1,2.0,", "2,,3.0"]
+    record = json.loads((context.out / "run.json").read_text())
+    batches = math.ceil(len(context.corpus.train) / record["parameters"]["training"]["batch"])
+    assert (record["steps"], record["epochs"]) == (3, 3 / batches)

@@ -180,8 +180,8 @@ def _convergence(
 ) -> dict[str, float]:
     """By how many nats all temperatures are below fewer of them, on some of the sentences.
 
-    It is still falling unless it surely is not: unless FALL is two standard errors above the mean
-    fall from half of them, of which chance makes every second one too small.
+    It counts as still falling unless the mean fall from half of them is two standard errors below
+    FALL: the mean alone does not tell, since its error is often larger than FALL.
     """
     full = np.array([nll[int(number)] for batch in batches for number in batch.indices])
     found: dict[str, float] = {}

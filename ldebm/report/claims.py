@@ -79,7 +79,7 @@ Part = tuple[float, int]  # of the variance of a difference: its size, and degre
 def interval(difference: float, parts: Sequence[Part]) -> Finding:
     """Student's interval for a variance of independent parts (Welch 1947, Satterthwaite 1946).
 
-    None where a part has no degree of freedom, or there is no part.
+    The half width is None where a part has no degree of freedom, or there is no part.
     """
     if not parts or min(freedom for _, freedom in parts) < 1:
         return Finding(difference, None)

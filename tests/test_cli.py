@@ -131,15 +131,17 @@ def test_models_that_cannot_name_a_folder_are_refused(
 
 def test_without_a_seed_every_seed_is_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
-    monkeypatch.setattr(steps, "run", lambda step, again: names.append(step.name))
+    monkeypatch.setattr(steps, "run", lambda step, again: names.append(step.name) or "done")
     (project / "seeds.yaml").write_text("seeds: [3, 5]\n")
     cli.main(["train", "vae", "--overlay", "seeds.yaml"])
     cli.main(["judge", "vae", "--seed", "7"])
+    cli.main(["judge", "vae", "--seed", "0"])
     cli.main(["judge", "real", "--overlay", "seeds.yaml"])
     assert names == [
         "train vae seed 3",
         "train vae seed 5",
         "judge vae seed 7",
+        "judge vae seed 0",
         "judge real seed 1",
     ]
 
@@ -167,3 +169,13 @@ def test_an_interrupt_where_nothing_is_kept_does_not_say_so(
     monkeypatch.setattr(ask, "_open", lambda options: os.kill(os.getpid(), signal.SIGINT))
     assert cli.main(["symbols", "vae"]) == 130
     assert capsys.readouterr().err == "ldebm: interrupted\n"
+
+
+def test_any_seed_that_failed_is_told_by_the_status(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = iter(["failed", "done", "done", "up to date"])
+    monkeypatch.setattr(steps, "run", lambda step, again: next(outcomes))
+    (project / "seeds.yaml").write_text("seeds: [3, 5]\n")
+    command = ["train", "vae", "--overlay", "seeds.yaml"]
+    assert [cli.main(command) for _ in range(2)] == [cli.MODEL_FAILED, 0]

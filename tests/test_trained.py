@@ -206,6 +206,8 @@ def test_code_of_a_users_own_is_run_only_where_it_is_named(
     with pytest.raises(UserError, match=r"own code|a user's own.*own\.py:Own.*name it"):
         ldebm.load(folder)
     assert len(ldebm.load(folder, row=f"{own}:Own").sample(2)) == 2
+    assert main(["generate", str(folder), "--row", f"{own}:Own", "-n", "1"]) == 0
+    assert main(["generate", str(folder), "-n", "1"]) == 2
 
 
 def test_damage_is_one_line(tmp_path: Path, small_rows: dict[str, RowConfig]) -> None:
@@ -330,10 +332,17 @@ def test_the_shell_says_what_the_object_says(
     assert [line["sentence"] for line in lines] == ["a b c", "d"]
     lines = [json.loads(line) for line in said("symbols", folder, "--json", *SENTENCES)]
     assert lines == [vars(one) for one in model.symbols(SENTENCES)]
+    lines = [json.loads(line) for line in said("symbols", folders["DI-VAE"], "--json", "--seed", 2)]
+    assert lines == [vars(one) for one in code.symbols(seed=2)]
+    (line,) = said("classify", folders["DI-VAE"], "a b c")
+    probs = code.classify("a b c")  # (M, K)
+    codes = " ".join(map(str, probs.argmax(-1)))
+    assert line == f"{codes}\t{probs.max(-1).min():.4f}\ta b c"
     for wrong, says in (
         (["generate", str(folder), "--symbol", "x"], "--symbol x"),
         (["generate", "nothing"], "neither a folder with a run.json nor a model"),
         (["generate", "vae", "--model-seed", "99"], "run `ldebm train vae --seed 99` first"),
+        (["generate", "vae", "--model-seed", "0"], "run `ldebm train vae --seed 0` first"),
     ):
         assert main(wrong) == 2
         assert says in capsys.readouterr().err

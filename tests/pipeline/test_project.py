@@ -12,7 +12,11 @@ import yaml
 from shipped import shipped_parameters, write_shipped_parameters
 
 from ldebm import params
+from ldebm.data.corpus import Corpus
+from ldebm.data.grammar import write_corpus
+from ldebm.data.vocabulary import SPECIALS
 from ldebm.errors import UserError
+from ldebm.pipeline import steps
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.runtime import device
 
@@ -298,3 +302,21 @@ def test_dvc_which_makes_every_block_is_not_given_rows(
 def test_a_model_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match="'real' is no model"):
         Project(params.validate(one_model(), "test")).train("real", 1)
+
+
+def test_corpus_and_vocabulary_are_made_with_their_own_settings(tmp_path: Path) -> None:
+    """The grammar's seed, not a training's; at most so many types."""
+    raw = shipped_parameters()
+    raw["seeds"] = [2]
+    raw["data"] |= {"corpus": "grammar", "vocabulary_limit": 5}
+    raw["data"]["grammar"] = {"seed": 7, "train": 200, "valid": 50, "test": 50}
+    raw["judge"] |= {"train_sentences": 20, "valid_sentences": 9, "batch": 2}
+    project = Project(params.validate(raw, "test"), tmp_path)
+    for step in (project.raw(), project.tokens()):
+        steps.run(step)
+    expected = tmp_path / "expected"
+    expected.mkdir()
+    write_corpus(expected, 7, {"train": 200, "valid": 50, "test": 50})
+    text = (expected / "train.txt").read_text()
+    assert (project.raw().output / "train.txt").read_text() == text
+    assert len(Corpus.open(project.tokens().output).vocabulary) == len(SPECIALS) + 5

@@ -75,6 +75,8 @@ def test_what_is_scored_goes_to_the_run_of_its_training(
         record.opened(project, step)
     trained = read_manifest(project.train("vae", 1).output)
     assert trained is not None
+    tags = {"corpus": "grammar", "row": "VAE", "model": "vae", "seed": "1"}
+    assert [details[3] for details in asked] == [tags] * 2
     identities = [details[2] for details in asked]
     parts = [details[4] for details in asked]
     assert identities == [trained["fingerprint"]] * 2

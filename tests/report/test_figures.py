@@ -252,3 +252,18 @@ def test_generated_vectors_lie_over_posterior_ones(runs: Any, make_params: Any) 
     (axes,) = [one for one in figures.priors(found).axes if one.lines]
     assert [line.get_label() for line in axes.lines] == ["posterior", "generated"]
     assert [line.get_xydata().tolist() for line in axes.lines] == list(vectors.values())
+
+
+def test_each_axis_has_the_share_of_its_own_component(runs: Any, make_params: Any) -> None:
+    """Along one direction four times the variance."""
+    modes = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    runs.run("vae", latents={"modes": modes})
+    (axes,) = figures.latent(read_results(make_params({"vae": "VAE"}), runs.root)).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("PC 1 (80%)", "PC 2 (20%)")
+
+
+def test_the_terms_are_those_of_the_first_seed(runs: Any, make_params: Any) -> None:
+    for seed in (1, 2):
+        runs.run("vae", seed, history=[{"step": s, "reconstruction": seed} for s in (50, 100)])
+    (axes,) = figures.terms(read_results(make_params({"vae": "VAE"}, seeds=[1, 2]), runs.root)).axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, 1.0])

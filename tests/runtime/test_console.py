@@ -6,6 +6,7 @@ import pytest
 
 from ldebm.runtime import console
 from ldebm.runtime.console import Console, duration
+from ldebm.training import console as training
 
 
 @pytest.fixture
@@ -92,4 +93,23 @@ def test_durations() -> None:
         "83.3 min",
         "1.5 h",
         "24.0 h",
+    ]
+
+
+def test_a_training_says_its_objective_and_its_last_validation(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = training.Console("vae seed 1", 10)
+    for second, entry in (
+        (11.0, {"step": 1.0, "loss": 9.0, "tokens_per_second": 1234.5}),
+        (40.0, {"step": 2.0, "loss": 8.0, "valid_loss": 7.5, "tokens_per_second": 1000.0}),
+        (101.0, {"step": 3.0, "loss": 6.0, "tokens_per_second": 1000.0}),
+    ):
+        clock[0] = second
+        one.show(entry)
+    said = [line.partition(", at most")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        "train vae seed 1: step 1/10, loss 9.00, 1,234 tokens/s",
+        "train vae seed 1: step 2/10, loss 8.00, valid 7.50, 1,000 tokens/s",
+        "train vae seed 1: step 3/10, loss 6.00, valid 7.50, 1,000 tokens/s",
     ]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -334,8 +335,14 @@ def test_what_is_kept_becomes_the_models_file(
         self.progress.history += [{"step": 1, "loss": 2.0}, {"step": 2, "valid_loss": 3.0}]
         self.progress.step = 3
 
+    told: list[tuple[dict[str, float], int]] = []
+    tracker: Any = SimpleNamespace(
+        log_params=lambda params: None,
+        log_metrics=lambda values, step: told.append((values, step)),
+    )
     monkeypatch.setattr(Trainer, "run", run)
-    loop.train(context)
+    loop.train(replace(context, tracker=tracker))
+    assert told == [({"loss": 2.0, "seconds": 1.0, "tokens_per_second": 1.0}, 1)]
     kept = checkpoint.load(Path(context.out / "model.safetensors"))[0]
     assert kept["kept"].tolist() == [1.0]
     rows = (context.out / "history.csv").read_text().split()
@@ -343,3 +350,8 @@ def test_what_is_kept_becomes_the_models_file(
     record = json.loads((context.out / "run.json").read_text())
     batches = math.ceil(len(context.corpus.train) / record["parameters"]["training"]["batch"])
     assert (record["steps"], record["epochs"]) == (3, 3 / batches)
+    assert (record["model"], record["seed"]) == (context.key, context.seed)
+    model, composed = build.build(context), record["composition"]
+    labels = (model.posterior.label, model.prior.label)
+    assert (composed["posterior"], composed["prior"]) == labels
+    assert labels[0] != labels[1]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from shipped import write_shipped_parameters
 
 from .conftest import ROOT
@@ -60,3 +61,22 @@ def test_a_trial_leaves_the_visible_results_alone(shipped: Path) -> None:
     done = snakemake(shipped, *given, "--", "results/table.csv")
     assert done.returncode != 0
     assert "leave the target out, or name results/own/table.csv" in done.stdout
+
+
+def test_a_job_has_as_many_threads_as_are_asked_for(shipped: Path) -> None:
+    target = "models/vae/seed1/manifest.json"
+    for asked in (1, 3):
+        given = ("--config", "rows=vae", f"threads={asked}", "--", target)
+        done = snakemake(shipped, "--dry-run", "--cores", "4", *given)
+        assert done.returncode == 0, done.stdout
+        job = done.stdout.partition("rule train:")[2].partition("rule ")[0]
+        found = re.search(r"threads: (\d+)", job)
+        assert (int(found[1]) if found else 1) == asked
+
+
+def test_a_profile_works_in_a_folder_of_its_own() -> None:
+    for path in ROOT.glob("profiles/*/options.yaml"):
+        given = yaml.safe_load(path.read_text())
+        trial = Path(given["overlay"]).stem
+        assert Path(given["results"]) == Path("results", trial)
+        assert Path(given["root"]) in (Path("results", trial), Path("runs", trial))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +177,7 @@ def _open(options: argparse.Namespace) -> "TrainedModel":
     folder, row = options.model, options.row
     if not (folder.startswith(RUN) or Path(folder, RECORD).exists()):
         from ldebm.outside import is_outside
+        from ldebm.pipeline.manifest import Hashes
         from ldebm.pipeline.project import Project
 
         project = Project.load(**vars(options))
@@ -186,7 +188,10 @@ def _open(options: argparse.Namespace) -> "TrainedModel":
             )
         key, named = options.model, project.params.models[options.model].row
         seed = project.params.seeds[0] if options.model_seed is None else options.model_seed
-        folder, row = _finished(project.train(key, seed)), named if is_outside(named) else None
+        step = project.train(key, seed)
+        folder, row = _finished(step), named if is_outside(named) else None
+        if outdated := step.outdated(Hashes(step.home)):
+            warnings.warn(f"what answers is older than the parameters: {outdated}", stacklevel=2)
     return TrainedModel.from_pretrained(folder, row=row)
 
 
@@ -235,7 +240,6 @@ def _line(answer: Answer) -> str:
 
 def _plain_warnings() -> None:
     """Warnings as one line, like errors."""
-    import warnings
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"ldebm: warning: {message}", file=sys.stderr)

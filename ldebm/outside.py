@@ -20,7 +20,7 @@ def is_outside(name: str) -> bool:
 def load_object(name: str) -> Any:
     """What `FILE.py:NAME` names; the file is run once, and again when its content has changed.
 
-    Its own folder is importable meanwhile.
+    Its own folder is importable meanwhile; what it imports from there is no other file's.
 
     Raises:
         UserError: the file is missing, fails when it is run, or defines no such name.
@@ -45,6 +45,7 @@ def _load_file(path: Path) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    before = set(sys.modules)
     sys.path.insert(0, str(resolved.parent))
     try:
         spec.loader.exec_module(module)
@@ -53,4 +54,16 @@ def _load_file(path: Path) -> Any:
         raise UserError(f"{path}: fails when it is run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(resolved.parent))
+        for helper in sys.modules.keys() - before:
+            if _lies_in(resolved.parent, helper):
+                del sys.modules[helper]
     return module
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether a module is a file of the folder, or in a package there, of a user's own."""
+    top, file = name.partition(".")[0], getattr(sys.modules[name], "__file__", None)
+    if file is None or top == __package__:
+        return False
+    path = Path(file).resolve()
+    return path == folder / f"{top}.py" or folder / top in path.parents

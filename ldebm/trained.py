@@ -34,6 +34,7 @@ from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.models.networks import SentenceSize
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.outside import is_outside
+from ldebm.pipeline.manifest import MANIFEST, file_hash, read_manifest
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices
 from ldebm.runtime.logged import RUN, fetched
@@ -76,6 +77,9 @@ class TrainedModel:
             folder: or `runs:/ID`, a run that MLflow has.
             device: auto, cpu or cuda.
             row: FILE.py:CLASS, for a row of one's own: code is run only where it is named here.
+
+        Raises:
+            UserError: a file is missing, damaged, or not the one that its training left.
         """
         if str(folder).startswith(RUN):
             with TemporaryDirectory() as work:
@@ -84,6 +88,7 @@ class TrainedModel:
                 return cls.from_pretrained(held, device=device, row=row)
         folder = Path(folder)
         record = read_record(folder)
+        _check_whole(folder)
         vocabulary = Vocabulary.load(folder / VOCABULARY)
         model = _build(folder, record, len(vocabulary), row)
         path = folder / WEIGHTS
@@ -330,6 +335,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not whole:
         raise UserError(f"{folder / RECORD}: not what this version of ldebm writes; train it again")
     return record
+
+
+def _check_whole(folder: Path) -> None:
+    """See that the files are those of the manifest that training left beside them, if it did."""
+    outputs = (read_manifest(folder) or {"outputs": {}})["outputs"]
+    for name in (WEIGHTS, RECORD, VOCABULARY):
+        path = folder / name
+        if name in outputs and path.is_file() and file_hash(path) != outputs[name]:
+            raise UserError(
+                f"{path}: is damaged, not what {MANIFEST} beside it says; take it anew, or delete "
+                "that where the change is meant"
+            )
 
 
 def _build(folder: Path, record: Mapping[str, Any], words: int, row: str | None) -> SentenceModel:

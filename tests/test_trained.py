@@ -28,6 +28,7 @@ from ldebm.errors import UserError
 from ldebm.evaluation import nll
 from ldebm.evaluation.likelihood import importance_sampled
 from ldebm.models.sentence import sentence_generator
+from ldebm.pipeline.manifest import file_hash, write_manifest
 from ldebm.runtime import checkpoint
 from ldebm.served import Generator
 from ldebm.trained import TrainedModel
@@ -225,6 +226,35 @@ def test_damage_is_one_line(tmp_path: Path, small_rows: dict[str, RowConfig]) ->
     record["parameters"]["latent_dim"] = "many"
     (folder / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"run.json.*latent_dim"):
+        ldebm.load(folder)
+
+
+@pytest.mark.parametrize("name", ["vocabulary.txt", "run.json", "model.safetensors"])
+def test_a_file_that_training_did_not_leave_is_refused(
+    tmp_path: Path, small_rows: dict[str, RowConfig], name: str
+) -> None:
+    """Whole in itself, here of another training, but not what the manifest says."""
+    folder, other = (
+        write(tmp_path / "one", small_rows["AE"]),
+        write(tmp_path / "two", small_rows["AE"]),
+    )
+    outputs = {path.name: file_hash(path) for path in folder.iterdir()}
+    write_manifest(folder, {"fingerprint": "0" * 64, "outputs": outputs})
+    ldebm.load(folder)
+    if name == "vocabulary.txt":
+        first, *rest, last = (other / name).read_text().splitlines()[3:]
+        lines = [*SPECIALS, last, *rest, first]
+        (other / name).write_text("".join(f"{line}\n" for line in lines))
+    elif name == "run.json":
+        record = json.loads((other / name).read_text())
+        (other / name).write_text(json.dumps(record | {"seed": 9}))
+    else:
+        model = ldebm.load(other)
+        with torch.no_grad():
+            next(model.model.parameters()).add_(1)
+        model.save_pretrained(other)
+    (folder / name).write_bytes((other / name).read_bytes())
+    with pytest.raises(UserError, match=f"{name}: is damaged, not what manifest.json beside it"):
         ldebm.load(folder)
 
 

@@ -32,7 +32,8 @@ def evaluate(context: Context, weights: Path, samples: Path) -> None:
     lines = samples.read_text(encoding="utf-8").splitlines()
     drawn = lines[: context.params.judge.train_sentences]
     texts = Texts(corpus, context.max_tokens, drawn, rebuilt)
-    scores = {one.key: one.compute(texts) for one in metrics.find(context.params.metrics)}
+    shown = metrics.find(context.params.metrics)
+    scores = {one.key: metrics.scored(one, one.compute(texts)) for one in shown}
     known = {key: score for key, score in scores.items() if score is not None}
     if "probs" in latents:
         told = mutual_information(torch.from_numpy(latents["probs"]))

@@ -1,9 +1,11 @@
 """The metrics, in the order of the table's columns; every reader of scores goes through `find`."""
 
+import math
 import re
 from collections.abc import Sequence
+from numbers import Real
 
-from ldebm.errors import UserError
+from ldebm.errors import ModelError, UserError
 from ldebm.metrics.base import Metric
 from ldebm.metrics.bleu import Bleu
 from ldebm.metrics.nll import ImportanceNll, Nll, PublishedNll
@@ -14,6 +16,22 @@ from ldebm.outside import load_object
 METRICS: tuple[Metric, ...] = (
     ReversePerplexity(), Bleu(), WordKl(), Nll(), ImportanceNll(), PublishedNll(),
 )  # fmt: skip
+
+
+def scored(metric: Metric, value: object) -> float | None:
+    """What a metric has computed, as a plain number; None where it has no value.
+
+    Raises:
+        ModelError: it is not finite.
+        UserError: it is no number.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Real):
+        raise UserError(f"metric {metric.key}: computed {value!r}, which is no number")
+    if not math.isfinite(value):
+        raise ModelError(f"metric {metric.key} is {value}")
+    return float(value)
 
 
 def find(outside: Sequence[str]) -> tuple[Metric, ...]:

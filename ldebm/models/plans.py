@@ -85,7 +85,7 @@ def cluster(points: Array, clusters: int, dimensions: int, iterations: int, seed
     from sklearn.preprocessing import normalize
 
     directions = normalize(
-        PCA(min(dimensions, points.shape[1]), whiten=True, random_state=seed).fit_transform(points)
+        PCA(min(dimensions, *points.shape), whiten=True, random_state=seed).fit_transform(points)
     )
     means = KMeans(
         min(clusters, len(points)), init="random", n_init=1, max_iter=iterations, random_state=seed

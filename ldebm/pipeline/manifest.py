@@ -60,10 +60,13 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _read_json(path: Path) -> Any:
-    """What a file holds, or None where there is no JSON."""
+    """What a file holds, or None where there is no JSON.
+
+    Raises OSError where there may be: where it may not, or cannot, be read.
+    """
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
 
 
@@ -119,7 +122,13 @@ def publish(done: Path, output: Path) -> None:
     """Put finished files in place one by one, each whole, the manifest last; former ones go."""
     manifest = read_manifest(done)
     assert manifest is not None
-    before = (read_manifest(output) or {"outputs": {}})["outputs"]
+    present = read_manifest(output) or {"outputs": {}}
+    if present.get("step", manifest["step"]) != manifest["step"]:
+        raise UserError(
+            f"{output}: holds what `{present['step']}` made, and {manifest['step']} would replace "
+            "it; name another folder"
+        )
+    before = present["outputs"]
     for name in manifest["outputs"]:
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)

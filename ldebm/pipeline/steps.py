@@ -266,16 +266,21 @@ def _bring_about(step: Step, hashes: Hashes, again: bool) -> str:
     if not again and intact(place / "done", fingerprint, hashes):
         outcome = "restored"
     else:
-        _do(step, wanted, place)
+        if source_hash(step.entries) != step.source:
+            raise UserError(f"{step.name}: its source changed while it waited; run it again")
+        _do(step, wanted, place, hashes)
     publish(place / "done", step.output)
     return outcome
 
 
-def _do(step: Step, wanted: dict[str, Any], place: Path) -> None:
+def _do(step: Step, wanted: dict[str, Any], place: Path, hashes: Hashes) -> None:
     checkpoints, done = place / "checkpoints", place / "done"
     with _scratch(place / "new") as new:
         checkpoints.mkdir(exist_ok=True)
         fingerprint = _work(step, wanted["fingerprint"], checkpoints, new)
+        failure, finished = Failure.read(new), intact(done, wanted["fingerprint"], hashes)
+        if failure is not None and finished and Failure.read(done) is None:
+            raise UserError(f"{step.name}: failed: {failure.reason}; what was finished stays")
         if step.description()["fingerprint"] != wanted["fingerprint"]:
             raise UserError(f"{step.name}: its inputs changed while it was at work; run it again")
         files = sorted(path for path in new.rglob("*") if path.is_file())

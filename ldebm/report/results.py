@@ -281,7 +281,7 @@ def _finite(values: Mapping[str, Any]) -> Scores:
 def _test_set(params: Params, corpus: Corpus, shown: Sequence[Metric]) -> Scores:
     """What the metrics say of the test set itself."""
     texts = Texts.of_test_set(corpus, params.sentence_model.max_tokens)
-    values = {one.key: one.of_test_set(texts) for one in shown}
+    values = {one.key: metrics.scored(one, one.of_test_set(texts)) for one in shown}
     return {name: value for name, value in values.items() if value is not None}
 
 

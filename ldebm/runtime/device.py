@@ -63,12 +63,18 @@ def prepare(device: "torch.device") -> None:
 
     Denormal numbers make float32 logits many times slower. cuDNN's recurrent layers round to TF32
     (10 bits of 23) unless they are told not to; who wants speed on CUDA asks for bfloat16.
+
+    Raises:
+        UserError: OMP_NUM_THREADS is no number of threads.
     """
     import torch
 
     torch.set_flush_denormal(True)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    if device.type == "cpu" and (threads := os.environ.get("OMP_NUM_THREADS")):
+    if device.type == "cpu" and (given := os.environ.get("OMP_NUM_THREADS")):
+        threads = given.partition(",")[0].strip()  # of nested loops there may be more
+        if not threads.isdecimal() or int(threads) < 1:
+            raise UserError(f"OMP_NUM_THREADS: {given!r} is no number of threads; give 1 or more")
         torch.set_num_threads(int(threads))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ldebm.config import EpochTraining
 from ldebm.context import Context
 from ldebm.data.batches import Batch, by_length, collate
-from ldebm.errors import ModelError
+from ldebm.errors import ModelError, UserError
 from ldebm.evaluation.inference import EVALUATION_BATCH, posterior_modes, reconstruction_bleu
 from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
@@ -269,6 +269,7 @@ class Trainer:
             if self.plan.labels is not None:
                 tensors["plan/labels"] = torch.from_numpy(self.plan.labels)
         state = {
+            "of": self._identity,
             "progress": vars(self.progress),
             "policy": self.policy.state(),
             "rng": self.rng.bit_generator.state,
@@ -282,6 +283,8 @@ class Trainer:
         if found is None:
             return
         tensors, state = found
+        if state["of"] != self._identity:
+            raise UserError(f"{path}: is of {state['of']}, not of {self._identity}; delete it")
         if state["progress"]["kept_step"] and checkpoint.newest(self.best_path) is None:
             return  # the weights to keep cannot be had from elsewhere
         checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
@@ -300,6 +303,11 @@ class Trainer:
         self.rng.bit_generator.state = state["rng"]
         if self.progress.stopped is None and self.progress.position >= self.steps_per_epoch:
             self._end_epoch()
+
+    @property
+    def _identity(self) -> str:
+        """What a checkpoint is of."""
+        return f"{self.context.key} seed {self.context.seed}"
 
     def _random_states(self) -> dict[str, Tensor]:
         states = {"cpu": torch.get_rng_state(), "generator": self.generator.get_state()}

@@ -90,3 +90,20 @@ def test_the_example_shows_the_commonest_symbols(
     commonest = np.bincount(codes).max() / len(codes)
     assert f"{commonest:3.0%}" in shown.splitlines()[0]
     assert "from one sentence to another" in shown
+
+
+def test_a_model_of_other_parameters_is_said_to_be_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    settings = (project / "overlay.yaml").read_text()
+    options = ["--overlay", "overlay.yaml", "--root", "results/demo"]
+    assert main(["generate", "ldebm", "-n", "1", *options]) == 0
+    assert "older" not in capsys.readouterr().err
+    (project / "other.yaml").write_text(settings.replace("langevin_steps: 3", "langevin_steps: 4"))
+    assert settings != (project / "other.yaml").read_text()
+    options[1] = "other.yaml"
+    assert main(["generate", "ldebm", "-n", "1", *options]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("ldebm: warning: what answers is older than the parameters: ")
+    assert "model.langevin_steps was 3, and is 4 here" in said

@@ -2,11 +2,14 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ldebm import metrics
 from ldebm.data.corpus import Corpus, tokenize
+from ldebm.errors import ModelError, UserError
 from ldebm.metrics import METRICS
 from ldebm.metrics.base import Texts
 from ldebm.metrics.bleu import Bleu
@@ -53,3 +56,23 @@ def test_every_printed_column_has_a_metric_and_keys_are_unique() -> None:
     assert {one.published for one in METRICS} == printed
     assert len({one.key for one in METRICS}) == len(METRICS)
     assert {one.limit[0] for one in METRICS if one.limit} == {"rppl_real_text", "wkl", "nll"}
+
+
+@pytest.mark.parametrize("value", [np.float32(1.5), 1.5, np.float64(1.5)])
+def test_what_a_metric_computes_is_a_plain_number(value: Any) -> None:
+    found = metrics.scored(Bleu(), value)
+    assert (type(found), found) == (float, 1.5)
+    assert metrics.scored(Bleu(), None) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "says"),
+    [
+        (float("nan"), ModelError, "metric bleu is nan"),
+        (np.float32("inf"), ModelError, "metric bleu is inf"),
+        ("3", UserError, "metric bleu: computed '3', which is no number"),
+    ],
+)
+def test_what_is_no_score_is_said(value: Any, kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        metrics.scored(Bleu(), value)

@@ -105,3 +105,9 @@ def test_a_cluster_of_just_the_quota_is_drawn_with_replacement() -> None:
     assignment = np.array([0, 0, 0, 1])
     orders = [balanced_order(assignment, np.random.default_rng(seed)) for seed in range(20)]
     assert any(np.bincount(order[order < 3]).max() > 1 for order in orders if (order < 3).any())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_sentences_than_dimensions_have_clusters_too(count: int) -> None:
+    points = np.arange(5.0 * count).reshape(count, 5)
+    assert len(cluster(points, 4, 3, 20, 0)) == count

@@ -1,5 +1,6 @@
 """The memory of hashes: quick where nothing changed, right where anything did."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ldebm.pipeline import manifest
-from ldebm.pipeline.manifest import Hashes
+from ldebm.pipeline.manifest import Hashes, read_manifest
 
 
 @pytest.fixture
@@ -58,3 +59,15 @@ def test_a_young_file_is_not_trusted(tmp_path: Path) -> None:
     hashes = Hashes(tmp_path)
     assert hashes.of(path) == sha256("a")
     assert hashes.known == {}
+
+
+def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    assert read_manifest(tmp_path) is None
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(PermissionError):
+        read_manifest(tmp_path)

@@ -410,6 +410,43 @@ def test_a_failure_is_tried_again_when_asked_for_or_when_something_changed(
     assert steps.run(mended) == "restored"
 
 
+@pytest.mark.parametrize("error", [ModelError("it diverged"), MemoryError("no room")])
+def test_a_failure_asked_for_again_leaves_what_was_finished(
+    step: Callable[..., Step], tmp_path: Path, error: Exception
+) -> None:
+    maker, *_ = chain(step, tmp_path, error)
+    steps.run(replace(maker, work=step().work))
+    with pytest.raises(UserError, match=r"failed: .*(diverged|memory).*; what was finished stays"):
+        steps.run(maker, again=True)
+    assert (maker.output / "a.txt").read_text() == "1 words"
+    assert steps.run(maker) == "up to date"
+
+
+def test_the_outputs_of_another_step_are_not_replaced(step: Callable[..., Step]) -> None:
+    steps.run(step())
+    other = replace(step(2), verb="other")
+    with pytest.raises(UserError, match=r"out: holds what `toy` made, and other would replace it"):
+        steps.run(other)
+    assert (step().output / "a.txt").read_text() == "1 words"
+
+
+def test_code_that_changed_while_it_waited_is_not_run_for_the_old(
+    step: Callable[..., Step], calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = steps._alone
+
+    @contextmanager
+    def edited(one: Step, period: float) -> Iterator[None]:
+        with alone(one, period):
+            monkeypatch.setattr(steps, "source_hash", lambda entries: "newer")
+            yield
+
+    monkeypatch.setattr(steps, "_alone", edited)
+    with pytest.raises(UserError, match="its source changed while it waited; run it again"):
+        steps.run(step())
+    assert calls == []
+
+
 def test_an_error_in_the_code_is_tried_again_from_its_checkpoint(
     step: Callable[..., Step], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,3 +144,22 @@ def test_a_processor_is_named_with_its_widest_instructions(
     assert devices.processor() == "Some CPU 9000 (AMX)"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert devices.describe(torch.device("cpu")) == "Some CPU 9000 (AMX), 1 thread"
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", ",2", " "])
+def test_what_is_no_number_of_threads_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with pytest.raises(UserError, match=f"OMP_NUM_THREADS: {given!r} is no number of threads"):
+        devices.prepare(torch.device("cpu"))
+
+
+def test_of_nested_threads_the_outer_ones_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
+    try:
+        devices.prepare(torch.device("cpu"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -212,6 +212,22 @@ def test_weights_that_were_damaged_after_the_last_step_are_no_result(
     assert not (tmp_path / "run/out/model.safetensors").exists()
 
 
+def test_a_checkpoint_of_another_seed_is_refused(
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
+    step = Trainer._step
+    monkeypatch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
+    with pytest.raises(KilledError):
+        run(small, "vae", tmp_path, "parts")
+    path = tmp_path / "parts" / "work" / "checkpoint.safetensors"
+    tensors, state = checkpoint.load(path)
+    own = state["of"]
+    checkpoint.save(path, tensors, state | {"of": "vae seed 77"})
+    with pytest.raises(UserError, match=f"is of vae seed 77, not of {own}; delete it"):
+        run(small, "vae", tmp_path, "parts")
+
+
 def test_a_run_goes_on_from_another_kind_of_device(
     small: tuple[Params, Path],
     tmp_path: Path,

@@ -80,3 +80,11 @@ def test_a_profile_works_in_a_folder_of_its_own() -> None:
         trial = Path(given["overlay"]).stem
         assert Path(given["results"]) == Path("results", trial)
         assert Path(given["root"]) in (Path("results", trial), Path("runs", trial))
+
+
+@pytest.mark.parametrize("option", ["root=2024_01_05", "results=007", "overlay=1e3", "root=True"])
+def test_a_folder_that_reads_as_a_number_is_not_guessed(shipped: Path, option: str) -> None:
+    done = snakemake(shipped, "--dry-run", "--config", option)
+    assert done.returncode != 0
+    assert f"--config {option.partition('=')[0]}: " in done.stdout
+    assert "write a name as ./NAME" in done.stdout

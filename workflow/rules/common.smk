@@ -31,6 +31,9 @@ def options():
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
             raise UserError(f"--config {key}: unknown key; {f'did you mean {near[0]}?' if near else 'there are ' + ', '.join(KEYS)}")
+    for key in set(config) & set(OPTIONS) - {"rows"}:
+        if not isinstance(config[key] or "", str):  # 2024_01_05 is read as the number 20240105
+            raise UserError(f"--config {key}: {config[key]!r} is read as a number; write a name as ./NAME")
     given = {key: written(config[key]) for key in OPTIONS if config.get(key) not in (None, "")}
     threads = str(config.get("threads", 2))
     if not threads.isdecimal() or int(threads) < 1:

@@ -7,7 +7,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     SerializeAsAny,
     field_validator,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ldebm.models.networks import SentenceSize
     from ldebm.models.sentence import SentenceModel
 
+Positive = Annotated[float, Field(ge=1e-30)]  # float32 has few digits below, and no inverse
 NonNegative = Annotated[float, Field(ge=0)]
 Several = Annotated[int, Field(ge=2)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -92,8 +92,8 @@ class Optimisation(Block):
 
     batch: PositiveInt
     bucket: PositiveInt
-    learning_rate: dict[str, PositiveFloat]
-    clip: dict[str, PositiveFloat]
+    learning_rate: dict[str, Positive]
+    clip: dict[str, Positive]
     cooldown: PositiveInt | None = None
 
 
@@ -108,10 +108,10 @@ class PatienceTraining(Optimisation):
     validate_every: PositiveInt
     max_validations: PositiveInt
     patience: PositiveInt
-    patience_factor: PositiveFloat
-    improvement: PositiveFloat
-    decay: PositiveFloat
-    min_learning_rate: PositiveFloat
+    patience_factor: Positive
+    improvement: Positive
+    decay: Positive
+    min_learning_rate: Positive
 
 
 class EpochTraining(Optimisation):
@@ -177,9 +177,9 @@ class Judge(Block):
     alpha: float  # activation regularisation
     beta: float  # temporal activation regularisation
     weight_decay: float
-    clip: PositiveFloat
+    clip: Positive
     batch: PositiveInt
-    learning_rate: PositiveFloat
+    learning_rate: Positive
     bptt: PositiveInt
     epochs: PositiveInt
     nonmono: PositiveInt

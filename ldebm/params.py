@@ -22,6 +22,7 @@ from ldebm.errors import UserError
 # Keys with alternatives: below them pydantic's paths name the alternative, which is no key.
 CHOICES = ("corpus", "training")
 JUDGED_ROWS = 3  # words that a column of the judge's text has at least
+KINDS = ("stop",)  # keys that tell which other keys their block has
 RESERVED = (REAL, "test_set")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -87,9 +88,12 @@ def merge(base: Any, overlay: Any, *, known_only: bool = False) -> Any:
     """`base` with the values of `overlay`.
 
     Below a key `*` only keys that `base` has are replaced, in every entry of `base`; what the
-    overlay says of one entry goes before it, wherever it stands.
+    overlay says of one entry goes before it, wherever it stands. A block of another kind is
+    replaced as a whole.
     """
     if not isinstance(base, Mapping) or not isinstance(overlay, Mapping):
+        return overlay
+    if any(overlay.get(key, base.get(key)) != base.get(key) for key in KINDS):
         return overlay
     merged = dict(base)
     for key, value in sorted(overlay.items(), key=lambda item: item[0] != "*"):
@@ -122,7 +126,7 @@ def _check_held(entries: Sequence[Any], value: Any, path: str) -> None:
         _check_held(holders, below, f"{path}.{key}")
 
 
-def _nearest(name: str, known: Iterator[str] | set[str]) -> str:
+def _nearest(name: str, known: set[str]) -> str:
     """A question that names the nearest right name, or nothing."""
     near = get_close_matches(name, sorted(known), 1)
     return f", or did you mean {near[0]}?" if near else ""
@@ -225,8 +229,10 @@ def _first_line(error: ValidationError, prefix: str = "") -> str:
     path = prefix + ".".join(
         part for part, before in zip(parts, ["", *parts], strict=False) if before not in CHOICES
     )
+    known = set(_known_keys(Block))
+    near = "" if parts[-1] in known else _nearest(parts[-1], known)  # it may belong elsewhere
     reasons = {
-        "extra_forbidden": f"unknown key; remove it{_nearest(parts[-1], _known_keys(Block))}",
+        "extra_forbidden": f"unknown key; remove it{near}",
         "missing": "missing; give it a value",
     }
     value = "" if first["type"] in reasons else f" (got {reprlib.repr(first['input'])})"
@@ -257,6 +263,8 @@ def _check_together(params: Params, origin: str) -> None:
 def _impossible(params: Params) -> Iterator[str]:
     """What would fail only after training."""
     judge, evaluation, one = params.judge, params.evaluation, params.sentence_model
+    if not params.models:
+        yield "models: no row is left; give one that is not null"
     for key, block in params.models.items():
         if block.tied and one.embedding != one.hidden:
             yield (

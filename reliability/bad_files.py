@@ -49,8 +49,9 @@ def _output(name: Any, digest: Any = HASH) -> BadInput:
 
 
 def _model(name: str, arrange: Arrange, says: str) -> BadInput:
-    """A trained model's folder, opened as it is."""
-    return BadInput(f"model: {name}", arrange, GENERATE, says)
+    """A trained model's folder as it may be given away, without the manifest of its step."""
+    alone = all_of(arrange, missing(f"{MODEL}/manifest.json"))
+    return BadInput(f"model: {name}", alone, GENERATE, says)
 
 
 def _record(name: str, change: Callable[[dict[str, Any]], object], says: str) -> BadInput:
@@ -140,6 +141,8 @@ OUTPUTS = [
 ]  # fmt: skip
 
 MODELS = [
+    BadInput("model: another vocabulary than its manifest's", file(f"{MODEL}/vocabulary.txt", "a\n"),
+             GENERATE, "vocabulary.txt: is damaged, not what manifest.json beside it says"),
     _model("no record", missing(f"{MODEL}/run.json"), "run.json|is neither a folder"),
     _model("no weights", missing(WEIGHTS), "model.safetensors: cannot be read"),
     _model("no vocabulary", missing(f"{MODEL}/vocabulary.txt"), "vocabulary.txt"),

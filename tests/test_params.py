@@ -87,6 +87,11 @@ def test_every_block_reaches_its_builder(shipped: dict[str, Any]) -> None:
         ("models.vae.latent_dim", 1.5, ["models.vae.latent_dim", "1.5"]),
         ("models.vae.latent_dim", True, ["models.vae.latent_dim", "True"]),
         ("models.vae.training.batch", 0, ["models.vae.training", "batch", "0"]),
+        (
+            "models.vae.training.learning_rate.sentence",
+            1e-31,
+            ["learning_rate.sentence", "1e-31"],
+        ),
         ("models.vae.training.cooldown", 0, ["models.vae.training", "cooldown", "0"]),
         ("models.vae.training.stop", "soon", ["models.vae.training", "soon"]),
         ("models.vae.row", "VEA", ["models.vae.row", "'VEA'", "VAE"]),
@@ -129,6 +134,16 @@ def test_a_missing_key_is_named(shipped: dict[str, Any], path: str) -> None:
 def test_a_misspelt_key_is_named_rather_than_the_one_it_leaves_out(shipped: dict[str, Any]) -> None:
     raw = changed(without(shipped, "models.vae.latent_dim"), "models.vae.latent_dims", 40)
     assert "models.vae.latent_dims" in message(raw)
+
+
+def test_a_key_in_the_wrong_place_is_not_proposed_for_itself(shipped: dict[str, Any]) -> None:
+    assert message(changed(shipped, "judge.latent_dim", 3)).endswith("unknown key; remove it")
+
+
+@pytest.mark.parametrize("rows", [None, ["vae"]])
+def test_parameters_without_a_row_are_refused(shipped: dict[str, Any], rows: Any) -> None:
+    none = {"models": {"*": None}} if rows is None else {"models": {}, "rows": None}
+    assert "models: no row is left" in message(params.merge(shipped, none) | none)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, shipped_file: Path) -> None:
@@ -249,6 +264,20 @@ def test_what_is_said_of_one_entry_goes_before_a_star_wherever_it_stands() -> No
     merged = {"a": {"size": 3, "depth": 2}, "b": {"size": 2, "depth": 2}, "c": None}
     assert params.merge(base, {**named, **star}) == merged
     assert params.merge(base, {**star, **named}) == merged
+
+
+def test_a_block_of_another_kind_is_replaced_as_a_whole(shipped: dict[str, Any]) -> None:
+    vae, svebm = (shipped["models"][key]["training"] for key in ("vae", "svebm"))
+    assert (vae["stop"], svebm["stop"]) == ("patience", "epochs")
+    other = {**svebm, "learning_rate": vae["learning_rate"], "clip": vae["clip"]}
+    for laid in ({"models": {"vae": {"training": other}}}, {"models": {"*": {"training": other}}}):
+        merged = params.merge(shipped, laid)
+        assert merged["models"]["vae"]["training"] == other
+    kept = params.merge(vae, {"stop": "patience", "batch": 3})
+    assert kept == {**vae, "batch": 3}
+    assert params.merge(vae, {"batch": 3}) == kept
+    missing = params.merge(shipped, {"models": {"vae": {"training": {"stop": "epochs"}}}})
+    assert "models.vae.training.batch: missing" in message(missing)
 
 
 def test_null_is_a_value_for_an_overlay() -> None:

@@ -46,7 +46,7 @@ class Chains:
 
     def __init__(self, prior: Prior, log_likelihood: LogLikelihood, noise: list[Tensor]) -> None:
         self.prior, self.log_likelihood, self.noise = prior, log_likelihood, noise
-        self.states = self._states(0, noise)
+        self.states = prior.states(noise)
         self.log_p = log_likelihood(self.states[-1])
 
     @classmethod
@@ -54,9 +54,7 @@ class Chains:
         cls, prior: Prior, log_likelihood: LogLikelihood, count: int, generator: torch.Generator
     ) -> "Chains":
         """`count` chains from N(ε; 0, I)."""
-        shapes = [(vectors, count, prior.noise_width) for vectors in prior.noise]
-        draw = [torch.randn(s, generator=generator, device=generator.device) for s in shapes]
-        return cls(prior, log_likelihood, draw)
+        return cls(prior, log_likelihood, prior.draw_noise(count, generator))
 
     def move(self, beta: float, kind: int, delta: float, generator: torch.Generator) -> float:
         """One preconditioned Crank-Nicolson step, ε' = √(1-δ²) ε + δ ξ.
@@ -81,7 +79,7 @@ class Chains:
                 chosen = torch.rand(fresh.shape, generator=generator, device=generator.device)
                 proposed = torch.where(chosen < SHARE, proposed, noise[stage])
             noise[stage] = proposed
-        states = self._states(first, noise)
+        states = self.prior.states(noise, first, self.states[first - 1] if first else None)
         log_p = self.log_likelihood(states[-1])
         uniform = torch.rand(log_p.shape, generator=generator, device=generator.device)
         taken = uniform.log() < beta * (log_p - self.log_p)
@@ -105,15 +103,6 @@ class Chains:
         self.noise = [tensors[f"noise.{stage}"].to(device) for stage in stages]
         self.states = [tensors[f"state.{stage}"].to(device) for stage in stages]
         self.log_p = tensors["log_p"].to(device)
-
-    def _states(self, first: int, noise: list[Tensor]) -> list[Tensor]:
-        """The states after stages `first` and later."""
-        states: list[Tensor] = []
-        state = self.states[first - 1] if first else None
-        for stage in range(first, len(noise)):
-            state = self.prior.stage(stage, state, noise[stage])
-            states.append(state)
-        return states
 
 
 class Annealing:

@@ -146,13 +146,8 @@ def simulate(
     model: SentenceModel, count: int, max_tokens: int, generator: torch.Generator
 ) -> tuple[list[Batch], list[Tensor]]:
     """Sentences drawn from p(x), and the noise that made each: an exact draw from p(ε|x)."""
-    shapes = [(vectors, count, model.prior.noise_width) for vectors in model.prior.noise]
-    noise = [torch.randn(shape, generator=generator, device=generator.device) for shape in shapes]
-    state = None
-    for stage, vectors in enumerate(noise):
-        state = model.prior.stage(stage, state, vectors)
-    assert state is not None
-    words = model.decoder.decode(state, max_tokens - 1, generator)
+    noise = model.prior.draw_noise(count, generator)
+    words = model.decoder.decode(model.prior.states(noise)[-1], max_tokens - 1, generator)
     ended = (words == EOS) | (words == PAD)
     lengths = torch.where(ended.any(1), ended.int().argmax(1) + 1, words.shape[1])
     order = lengths.argsort(stable=True)

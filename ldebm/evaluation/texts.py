@@ -33,19 +33,15 @@ def score(context: Context, samples: Path, references: Path | None) -> Iterator[
         bleu = corpus_bleu(lines, _lines(context, references))
         yield {"metric": "bleu", "score": bleu.score, "signature": bleu.signature}
         return
-    if len(lines) < judge.train_sentences:
-        warnings.warn(
-            f"wkl: of {len(lines)} sentences; of {judge.train_sentences}, as in the table, it "
-            "would be smaller",
-            stacklevel=2,
-        )
     _warn_of_unknown(lines, corpus.vocabulary)
     wkl = word_kl(lines[: judge.train_sentences], corpus.texts(corpus.train))
     yield {"metric": "wkl", "score": wkl.score, "signature": wkl.signature}
     if len(lines) < (needed := judge.train_sentences + judge.valid_sentences):
+        fewer = f"; of {judge.train_sentences}, as in the table, wkl would be smaller"
         raise UserError(
             f"{samples}: rPPL needs {needed} sentences, judge.train_sentences + "
             f"judge.valid_sentences, and it has {len(lines)}; give more or set those lower"
+            f"{fewer if len(lines) < judge.train_sentences else ''}"
         )
     tokenised = context.out / "samples.txt"
     tokenised.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

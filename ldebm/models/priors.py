@@ -6,7 +6,7 @@ instead is in `ldebm.models.regularisers`.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 import torch
@@ -52,6 +52,30 @@ class Prior(nn.Module, ABC):
             noise: (noise[index], B, noise_width) standard normal numbers.
         """
 
+    def draw_noise(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """What `count` samples are a function of: for each stage, (vectors, count, noise_width)."""
+        return [
+            torch.randn(
+                (vectors, count, self.noise_width), generator=generator, device=generator.device
+            )
+            for vectors in self.noise
+        ]
+
+    def states(
+        self, noise: Sequence[Tensor], first: int = 0, state: Tensor | None = None
+    ) -> list[Tensor]:
+        """The states (B, D) after stage `first` and each later one, the last of which is z.
+
+        Args:
+            noise: of all stages.
+            state: the one before stage `first`.
+        """
+        found: list[Tensor] = []
+        for index in range(first, len(noise)):
+            state = self.stage(index, state, noise[index])
+            found.append(state)
+        return found
+
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, D), on the generator's device.
@@ -59,18 +83,13 @@ class Prior(nn.Module, ABC):
         Raises:
             ModelError: the sampler diverges.
         """
-        state = None
-        for index, vectors in enumerate(self.noise):
-            shape = (vectors, count, self.noise_width)
-            noise = torch.randn(shape, generator=generator, device=generator.device)
-            state = self.stage(index, state, noise)
-        assert state is not None
-        if not state.isfinite().all():
+        z = self.states(self.draw_noise(count, generator))[-1]
+        if not z.isfinite().all():
             raise ModelError(
                 "the prior's sampler diverged: what it generates is not finite; lower "
                 "learning_rate or, of an energy, langevin_step_size"
             )
-        return state
+        return z
 
     def log_prob(self, z: Tensor) -> Tensor | None:
         """log p(z) in nats, (…, D) -> (…)."""

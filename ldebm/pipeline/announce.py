@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 
-from ldebm.config import EpochTraining, Params
-from ldebm.data.download import PTB_SENTENCES
+from ldebm.config import EpochTraining, Params, TextFiles
 from ldebm.params import sizes
 from ldebm.pipeline.steps import Step
 from ldebm.runtime import device as devices
@@ -201,14 +201,25 @@ def _decoder(params: Params) -> float:
 
 
 def _word_types(params: Params) -> int:
-    """A user's own text is taken to have as many words and sentences as the treebank."""
+    """A user's own text is taken to have as many as the treebank."""
     corpus = params.data.corpus
     known = WORD_TYPES[corpus if isinstance(corpus, str) else "ptb"]
     return min(known, params.data.vocabulary_limit or known)
 
 
 def _sentences(params: Params, split: str) -> int:
-    return (sizes(params.data) or PTB_SENTENCES)[split]
+    corpus = params.data.corpus
+    return (
+        _lines(getattr(corpus, split))
+        if isinstance(corpus, TextFiles)
+        else sizes(params.data)[split]
+    )
+
+
+@cache
+def _lines(path: str) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
 
 
 def _span(hours: float) -> str:

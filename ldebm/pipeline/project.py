@@ -141,7 +141,7 @@ class Project:
     def train(self, key: str, seed: int) -> Step:
         """A trained model."""
         training = self._block(key).training.model_dump(mode="json")
-        slice_ = {**self._model_slice(key, seed), "training": training}
+        slice_ = {**self._model_slice(key, seed), "training": training, **self._words()}
         return self._of_model("training.loop:train", key, seed, slice_)
 
     def sample(self, key: str, seed: int) -> Step:
@@ -257,6 +257,13 @@ class Project:
             "sentence_model": self.params.sentence_model.model_dump(),
             "model": self._block(key).model_dump(mode="json", exclude={"training"}),
         }
+
+    def _words(self) -> Slice:
+        """How words are made of a user's own text, which a trained model does with sentences."""
+        corpus = self.params.data.corpus
+        if not isinstance(corpus, TextFiles):
+            return {}
+        return {"corpus": corpus.model_dump(include={"tokenizer", "lowercase"})}
 
     def _evaluation_slice(self, key: str, seed: int, names: set[str]) -> Slice:
         settings = self.params.evaluation.model_dump(include=names)

@@ -7,6 +7,7 @@ training: training begins it, judging and evaluating add to it; a table's run na
 of.
 """
 
+import errno
 import fcntl
 import importlib.util
 import json
@@ -134,11 +135,16 @@ class JournalTracker(Tracker):
         self.path.with_suffix(NEW).rename(self.path)
 
     def _write(self, record: dict[str, Any], files: Sequence[Path] = ()) -> None:
+        whole = self.journal.tell()
         try:
             if files:
                 record["kept"] = self._kept(files)
-            self.journal.write(json.dumps(record).encode() + b"\n")
+            line = json.dumps(record).encode() + b"\n"
+            if self.journal.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            with suppress(OSError):  # or the next line would go on from this one's beginning
+                self.journal.seek(self.journal.truncate(whole))
             self.warn(f"{self.path}: {error.strerror}; the run is not tracked in full")
 
     def _kept(self, files: Sequence[Path]) -> str:

@@ -11,7 +11,7 @@ class MovingAverage:
     """a ← d a + (1 - d) w after every step, from the first weights on.
 
     The sampler of an energy that is learned from its own samples swings from step to step, that of
-    the average less (docs/likelihood.md).
+    the average less (docs/likelihood.md). Of no weights it does nothing.
     """
 
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ class Trainer:
             [{"params": group} for group in self.groups.values()], fused=True
         )
         decay = getattr(self.training, "energy_average", None)
-        self.average = MovingAverage(self.groups["energy"], decay) if decay else None
+        self.average = MovingAverage(self.groups["energy"] if decay else (), decay or 0.0)
         self.policy: Policy = new_policy(self.training)
         stream = derived_seed(context.seed, "training")
         self.generator = torch.Generator(context.device).manual_seed(stream)
@@ -86,7 +85,7 @@ class Trainer:
             if logged or ended:
                 self._check()
             if logged:
-                with self.average.in_place() if due and self.average else nullcontext():
+                with self.average.in_place():
                     validation = self._validate() if due else {}
                 report(self._log(validation))
                 if due or time.perf_counter() - saved > CHECKPOINT_EVERY:
@@ -108,8 +107,7 @@ class Trainer:
         self.recent.append(loss.terms | {"loss": loss.total.detach()} | self._clip())
         self._set_learning_rates()
         self.optimiser.step()
-        if self.average is not None:
-            self.average.update()
+        self.average.update()
         self.progress.step += 1
         self.progress.position += 1
         self.progress.tokens += int(batch.lengths.sum())
@@ -193,9 +191,10 @@ class Trainer:
         )
 
     def _diverged(self, how: str) -> ModelError:
-        return ModelError(
-            f"training diverged {how}; lower models.{self.context.key}.training.learning_rate"
-        )
+        key, block = self.context.key, self.context.params.models[self.context.key]
+        causes = [name for name, one in block if name.endswith(("_step_size", "_weight")) and one]
+        lower = " or ".join(["training.learning_rate", *causes])
+        return ModelError(f"training diverged {how}; lower models.{key}.{lower}")
 
     def _log(self, validation: Entry) -> Entry:
         """An entry of the history: means since the last, rates, speed, a validation's results."""
@@ -262,8 +261,7 @@ class Trainer:
         tensors = checkpoint.with_prefix("model", checkpoint.model_tensors(self.model))
         tensors |= checkpoint.with_prefix("optimiser", checkpoint.optimiser_tensors(self.optimiser))
         tensors |= checkpoint.with_prefix("random", self._random_states())
-        if self.average is not None:
-            tensors |= {f"average/{number}": one for number, one in enumerate(self.average.average)}
+        tensors |= {f"average/{number}": one for number, one in enumerate(self.average.average)}
         if self.plan is not None:
             tensors["plan/order"] = torch.from_numpy(self.plan.order)
             if self.plan.labels is not None:
@@ -289,9 +287,8 @@ class Trainer:
             return  # the weights to keep cannot be had from elsewhere
         checkpoint.restore_model(self.model, checkpoint.under_prefix("model", tensors), path)
         checkpoint.restore_optimiser(self.optimiser, checkpoint.under_prefix("optimiser", tensors))
-        if self.average is not None:
-            for number, one in enumerate(self.average.average):
-                one.copy_(tensors[f"average/{number}"])
+        for number, one in enumerate(self.average.average):
+            one.copy_(tensors[f"average/{number}"])
         self.progress = Progress(**state["progress"])
         self._set_random_states(checkpoint.under_prefix("random", tensors), path)
         plan = checkpoint.under_prefix("plan", tensors)

@@ -82,11 +82,16 @@ def test_anybodys_sentences_are_scored_like_a_models(
     assert main(["score", "--samples", "s.txt", *files]) == 2
     out, error = capsys.readouterr()
     assert out.startswith("wkl\t")
-    assert "needs 60 sentences" in error
     share = 2 / len(" ".join(["zz a b zz", *samples[:4]]).split())
-    first, second, *_ = error.splitlines()
-    assert first.startswith("ldebm: warning: wkl: of 5 sentences; of 40, as in the table,")
-    assert second == f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz"
+    first, second = error.splitlines()
+    assert first == f"ldebm: warning: {share:.1%} of the words are not in the corpus: zz"
+    assert "s.txt: rPPL needs 60 sentences" in second
+    assert second.endswith(
+        "it has 5; give more or set those lower; of 40, as in the table, wkl would be smaller"
+    )
+    write(Path("s.txt"), samples[:40])
+    assert main(["score", "--samples", "s.txt", *files]) == 2
+    assert capsys.readouterr().err.endswith("it has 40; give more or set those lower\n")
 
     Path("newer.yaml").write_text(OVERLAY.replace("lowercase: true", "lowercase: false"))
     assert main(["score", "--samples", "s.txt", "--overlay", "newer.yaml", "--root", "results/own"])

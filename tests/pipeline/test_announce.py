@@ -10,7 +10,7 @@ import torch
 from shipped import shipped_parameters
 
 from ldebm import params as parameters
-from ldebm.config import Params
+from ldebm.config import Params, TextFiles
 from ldebm.metrics.awd_lstm import AwdLstm
 from ldebm.models.networks import SentenceSize
 from ldebm.pipeline import announce
@@ -104,6 +104,21 @@ def test_what_no_size_spares_is_counted_in_passes_of_a_small_layer(params: Param
         assert seconds(params, f"{verb} ldebm", float("inf"), 0.01) == pytest.approx(
             0.01 * expected
         )
+
+
+def test_the_sentences_of_a_text_of_ones_own_are_counted(params: Params, tmp_path: Path) -> None:
+    """3 epochs of 300 sentences instead of 1,000, with the treebank's words instead of 223."""
+    for split, sentences in (("train", 300), ("valid", 3), ("test", 5)):
+        (tmp_path / split).write_text("a b\n" * sentences)
+    own = TextFiles(**{split: str(tmp_path / split) for split in ("train", "valid", "test")})
+    limited = {"corpus": own, "vocabulary_limit": 220}
+    mine = params.model_copy(update={"data": params.data.model_copy(update=limited)})
+    begun = announce.START * 0.01
+    drawn = 0.3 * seconds(params, "train ldebm", 1e9)
+    assert seconds(mine, "train ldebm", 1e9) == pytest.approx(drawn)
+    judged = 20 * 300 * 22 / (20 * 70) + 5 * 22 / 50
+    passes = begun + 0.01 * judged * announce.JUDGING
+    assert seconds(mine, "judge ldebm", float("inf"), 0.01) == pytest.approx(passes)
 
 
 def test_more_cores_and_faster_ones_take_less(params: Params) -> None:

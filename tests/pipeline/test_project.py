@@ -207,6 +207,20 @@ def test_an_edit_of_a_users_file_changes_what_depends_on_it(
         known()
 
 
+@pytest.mark.parametrize("change", [{"tokenizer": "treebank"}, {"lowercase": True}])
+def test_how_words_are_made_of_a_text_is_part_of_a_training(change: dict[str, Any]) -> None:
+    """A model says it in its record, and does it with the sentences that it is asked of."""
+    raw, own = one_model(), {"train": "a.txt", "valid": "b.txt", "test": "c.txt"}
+
+    def planned(verb: str, **corpus: Any) -> dict[str, Any]:
+        raw["data"]["corpus"] = own | corpus
+        return Project(params.validate(raw, "test")).step(verb, "vae", 1).planned()
+
+    assert planned("train", **change) != planned("train")
+    assert planned("train", train="elsewhere.txt") == planned("train")
+    assert planned("sample", **change) == planned("sample")
+
+
 def test_dvc_has_the_stages_that_the_list_has() -> None:
     """A stage of each step, of a model one of all its steps: their plans, what they read, make."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

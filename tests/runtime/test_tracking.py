@@ -4,6 +4,7 @@ import fcntl
 import importlib.util
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -575,6 +576,21 @@ def test_a_full_disk_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]
         tracker.log_metrics({"loss": 2.0}, 2)
     assert "No space left on device; the run is not tracked in full" in warning(capsys)
     assert points(store) == [(0, 0.0)]
+
+
+def test_what_a_full_disk_cut_off_leaves_the_rest_whole(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened() as tracker:
+        assert isinstance(tracker, tracking.JournalTracker)
+        tracker.log_metrics({"loss": 0.0}, 0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (tracker.journal.tell() + 9, limits[1]))
+        tracker.log_metrics({"loss": 1.0}, 1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        tracker.log_metrics({"loss": 2.0}, 2)
+    assert "the run is not tracked in full" in warning(capsys)
+    assert points(store) == [(0, 0.0), (2, 2.0)]
 
 
 @pytest.fixture

@@ -403,10 +403,23 @@ def test_a_loss_that_runs_away_but_stays_finite_is_divergence(
     _, history = run(small, "vae", tmp_path, "large")
     assert float(history[-1]["loss"]) == pytest.approx(sign * grown[0])
     grown[0] += 2
-    told = rf"diverged by step 20: its loss is {sign * grown[0]:.0f} nats; lower models.vae.train"
+    said = rf"diverged by step 20: its loss is {sign * grown[0]:.0f} nats"
+    told = rf"{said}; lower models\.vae\.training\.learning_rate$"
     with pytest.raises(ModelError, match=told):
         run(small, "vae", tmp_path, "larger")
     assert done[-1] == 20
+
+
+def test_divergence_names_whatever_a_row_has_that_may_be_too_large(
+    small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking(monkeypatch, 1, False)
+    told = (
+        r"lower models\.svebm_ib\.training\.learning_rate or langevin_step_size or "
+        r"information_weight$"
+    )
+    with pytest.raises(ModelError, match=told):
+        run(small, "svebm_ib", tmp_path, "run")
 
 
 def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(

@@ -40,7 +40,7 @@ for VERB, KIND in KINDS.items():
         params:
             command=f"ldebm {VERB}",
         wildcard_constraints:
-            model=models_of(VERB),
+            model=asked.models_of(PROJECT, VERB),
         log:
             f"{ROOT}work/logs/{VERB}-{{model}}-seed{{seed}}.log",
         threads: THREADS

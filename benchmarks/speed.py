@@ -41,8 +41,9 @@ from ldebm.data.corpus import Split
 from ldebm.data.vocabulary import EOS, PAD
 from ldebm.evaluation.inference import reconstructions
 from ldebm.evaluation.likelihood import estimators
-from ldebm.metrics.reverse_perplexity import batchify, learn, stream
-from ldebm.metrics.reverse_perplexity import start as start_judge
+from ldebm.metrics.judge_training import learn
+from ldebm.metrics.judge_training import start as start_judge
+from ldebm.metrics.reverse_perplexity import batchify, stream
 from ldebm.models.sentence import SentenceModel, sentence_generator
 from ldebm.runtime import device as devices
 

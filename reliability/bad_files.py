@@ -141,8 +141,9 @@ OUTPUTS = [
 ]  # fmt: skip
 
 MODELS = [
-    BadInput("model: another vocabulary than its manifest's", file(f"{MODEL}/vocabulary.txt", "a\n"),
-             GENERATE, "vocabulary.txt: is damaged, not what manifest.json beside it says"),
+    BadInput("model: another vocabulary than its manifest's",
+             file(f"{MODEL}/vocabulary.txt", "a\n"), GENERATE,
+             "vocabulary.txt: is damaged, not what manifest.json beside it says"),
     _model("no record", missing(f"{MODEL}/run.json"), "run.json|is neither a folder"),
     _model("no weights", missing(WEIGHTS), "model.safetensors: cannot be read"),
     _model("no vocabulary", missing(f"{MODEL}/vocabulary.txt"), "vocabulary.txt"),

@@ -84,6 +84,8 @@ def cluster(points: Array, clusters: int, dimensions: int, iterations: int, seed
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
 
+    if len(points) == 1:  # it has no variance
+        return np.zeros(1, np.int64)
     directions = normalize(
         PCA(min(dimensions, *points.shape), whiten=True, random_state=seed).fit_transform(points)
     )

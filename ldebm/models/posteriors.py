@@ -1,4 +1,4 @@
-"""Posteriors q(z|x) of a batch, and the heads that map the encoder's state h (B, 2H) to them.
+"""Posteriors q(z|x) of a batch.
 
 z is always one flat vector (B, D), the one the decoder sees; where there are several draws of each
 sentence they come first: (S, B, D).
@@ -8,10 +8,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 LOG_2PI = math.log(2 * math.pi)
@@ -248,107 +247,3 @@ def entropy(probs: Tensor) -> Tensor:
 def mutual_information(probs: Tensor) -> Tensor:
     """H(mean_x p(y|x)) - mean_x H(p(y|x)): (B, …, K) -> (…)."""
     return entropy(probs.mean(0)) - entropy(probs).mean(0)
-
-
-class Head(nn.Module, ABC):
-    """Maps the encoder's state to q(z|x); `label` is its name in tables."""
-
-    label: ClassVar[str]
-
-    @abstractmethod
-    def forward(self, h: Tensor) -> Posterior:
-        """q(z|x) for `h` (B, width)."""
-
-
-class PointHead(Head):
-    """z = W_m h + b."""
-
-    label = "point"
-
-    def __init__(self, width: int, latent_dim: int) -> None:
-        super().__init__()
-        self.value = nn.Linear(width, latent_dim)
-
-    def forward(self, h: Tensor) -> Point:
-        """`h` (B, width)."""
-        return Point(self.value(h))
-
-
-class EmptyHead(Head):
-    """The empty vector, for a model without latent variables."""
-
-    label = "-"
-
-    def forward(self, h: Tensor) -> Point:
-        """`h` (B, anything)."""
-        return Point(h.new_zeros(len(h), 0))
-
-
-class GaussianHead(Head):
-    """Mean and log-variance linear in h, or in LeakyReLU(0.01)(h)."""
-
-    label = "Gaussian"
-
-    def __init__(self, width: int, latent_dim: int, *, activate: bool = False) -> None:
-        super().__init__()
-        self.mean = nn.Linear(width, latent_dim)
-        self.logvar = nn.Linear(width, latent_dim)
-        self.activate = activate
-
-    def forward(self, h: Tensor) -> Gaussian:
-        """`h` (B, width)."""
-        h = functional.leaky_relu(h) if self.activate else h
-        return Gaussian(self.mean(h), self.logvar(h))
-
-
-class CategoricalHead(Head):
-    """Logits of M variables of K values, linear in h."""
-
-    label = "categorical"
-
-    def __init__(self, width: int, variables: int, values: int) -> None:
-        super().__init__()
-        self.logits = nn.Linear(width, variables * values)
-        self.shape = (variables, values)
-
-    def forward(self, h: Tensor) -> Categorical:
-        """`h` (B, width)."""
-        return Categorical(self.logits(h).unflatten(1, self.shape))
-
-
-class JointHead(Head):
-    """A categorical code and a Gaussian vector, independent given x."""
-
-    label = "categorical × Gaussian"
-
-    def __init__(self, code: CategoricalHead, gaussian: GaussianHead) -> None:
-        super().__init__()
-        self.code, self.gaussian = code, gaussian
-
-    def forward(self, h: Tensor) -> Joint:
-        """`h` (B, width)."""
-        return Joint(self.code(h), self.gaussian(h))
-
-
-class MixtureHead(Head):
-    """q(z|x) Gaussian; q(c|x) = softmax of Linear, ReLU, Linear on h.
-
-    There are `groups` indicators of `components` values.
-    """
-
-    label = "mixture"
-
-    def __init__(self, width: int, groups: int, components: int, group_dim: int) -> None:
-        super().__init__()
-        self.gaussian = GaussianHead(width, groups * group_dim)
-        self.code = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, groups * components)
-        )
-        self.shape = (groups, components)
-
-    def forward(self, h: Tensor) -> Mixture:
-        """`h` (B, width)."""
-        gaussian = self.gaussian(h)
-        return Mixture(
-            gaussian.mean, gaussian.logvar, Categorical(self.code(h).unflatten(1, self.shape))
-        )

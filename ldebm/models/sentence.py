@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from ldebm.data.batches import Batch
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
+from ldebm.models.heads import Head
 from ldebm.models.plans import EpochPlanner, shuffled
-from ldebm.models.posteriors import Head, Posterior
+from ldebm.models.posteriors import Posterior
 from ldebm.models.priors import Prior
 from ldebm.models.regularisers import Draw, Regulariser
 from ldebm.streams import derived_seed

@@ -13,17 +13,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from ldebm.metrics.base import Metric
-from ldebm.report.figures import (
-    DIRECTIONS,
-    Floats,
-    commonest,
-    far_apart,
-    groups_of,
-    kept_points,
-    pairs_of,
-    principal_components,
-    short_value,
-)
+from ldebm.report.figures import DIRECTIONS, far_apart, short_value
+from ldebm.report.histories import kept_points, pairs_of
+from ldebm.report.panels import Floats
+from ldebm.report.planes import commonest, groups_of, principal_components
 from ldebm.report.results import ModelResult, Results, SeedRun
 
 SCALE, LABELS, NUMBERS, LINE = 168, 88, 44, 18  # of a panel of metrics; a line is a model

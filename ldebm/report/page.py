@@ -14,7 +14,8 @@ from ldebm.config import Params
 from ldebm.data.files import Failure, read_text, run_folder
 from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.report import claims, diagnostics, drawing, interpretability, settings, table
-from ldebm.report.figures import panels_of, training_summary
+from ldebm.report.figures import panels_of
+from ldebm.report.histories import training_summary
 from ldebm.report.results import TEST_SET, ModelResult, Results, SeedRun
 from ldebm.runtime.console import duration
 

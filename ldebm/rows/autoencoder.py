@@ -22,8 +22,8 @@ class AeRow(RowConfig):
 
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """A point for every sentence, and no prior in the objective."""
+        from ldebm.models.heads import PointHead
         from ldebm.models.networks import one_embedding
-        from ldebm.models.posteriors import PointHead
         from ldebm.models.priors import SamplingOnly, StandardNormal
         from ldebm.models.sentence import SentenceModel
 
@@ -46,8 +46,8 @@ class VaeRow(RowConfig, LogisticWeight):
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """A Gaussian for every sentence."""
         from ldebm.models import regularisers as terms
+        from ldebm.models.heads import GaussianHead
         from ldebm.models.networks import one_embedding
-        from ldebm.models.posteriors import GaussianHead
         from ldebm.models.priors import StandardNormal
         from ldebm.models.sentence import SentenceModel
 

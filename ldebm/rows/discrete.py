@@ -28,8 +28,8 @@ class CodeRow(RowConfig):
         self, size: "SentenceSize", prior: "Prior", regularisers: "Sequence[Regulariser]" = ()
     ) -> "SentenceModel":
         """A categorical code for every sentence."""
+        from ldebm.models.heads import CategoricalHead
         from ldebm.models.networks import one_embedding
-        from ldebm.models.posteriors import CategoricalHead
         from ldebm.models.sentence import SentenceModel
 
         return SentenceModel(

@@ -33,9 +33,9 @@ class GmVaeRow(RowConfig, LogisticWeight):
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """A Gaussian and the component of each group for every sentence."""
         from ldebm.models import regularisers as terms
+        from ldebm.models.heads import MixtureHead
         from ldebm.models.mixture import GaussianMixturePrior
         from ldebm.models.networks import two_embeddings
-        from ldebm.models.posteriors import MixtureHead
         from ldebm.models.sentence import SentenceModel
 
         weight, shape = self.weight(), (self.groups, self.components, self.group_dim)

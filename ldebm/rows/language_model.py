@@ -17,9 +17,9 @@ class RnnLmRow(RowConfig):
 
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """A decoder of zero initial state."""
+        from ldebm.models.heads import EmptyHead
         from ldebm.models.initial import uniform_
         from ldebm.models.networks import decoder
-        from ldebm.models.posteriors import EmptyHead
         from ldebm.models.priors import EmptyPrior
         from ldebm.models.sentence import SentenceModel
 

@@ -41,11 +41,11 @@ class LdebmRow(RowConfig):
         """A Gaussian for every sentence, and an energy network that is conditioned on the level."""
         from ldebm.models import regularisers as terms
         from ldebm.models.energy import TimeConditionedNet
+        from ldebm.models.heads import GaussianHead
         from ldebm.models.initial import uniform_
         from ldebm.models.latent_diffusion import LatentDiffusionPrior
         from ldebm.models.networks import two_embeddings
         from ldebm.models.plans import geometric_clusters, shuffled
-        from ldebm.models.posteriors import GaussianHead
         from ldebm.models.sentence import SentenceModel
 
         network = TimeConditionedNet(

@@ -31,8 +31,8 @@ class SemiVaeRow(RowConfig, LogisticWeight):
     def build(self, size: "SentenceSize") -> "SentenceModel":
         """Both posteriors, independent given the sentence."""
         from ldebm.models import regularisers as terms
+        from ldebm.models.heads import CategoricalHead, GaussianHead, JointHead
         from ldebm.models.networks import one_embedding
-        from ldebm.models.posteriors import CategoricalHead, GaussianHead, JointHead
         from ldebm.models.priors import JointPrior, StandardNormal, UniformCode
         from ldebm.models.sentence import SentenceModel
 

@@ -33,9 +33,9 @@ class SvebmRow(RowConfig):
         """A Gaussian for every sentence, and an energy network of its own optimiser group."""
         from ldebm.models import regularisers as terms
         from ldebm.models.energy import SymbolVectorNet
+        from ldebm.models.heads import GaussianHead
         from ldebm.models.initial import uniform_
         from ldebm.models.networks import two_embeddings
-        from ldebm.models.posteriors import GaussianHead
         from ldebm.models.schedules import cyclic, while_positive
         from ldebm.models.sentence import SentenceModel
         from ldebm.models.symbol_vector import SymbolVectorPrior

@@ -17,8 +17,8 @@ from ldebm.evaluation.prior_fit import (
     with_longer_chains,
 )
 from ldebm.models.energy import SymbolVectorNet
+from ldebm.models.heads import GaussianHead
 from ldebm.models.networks import SentenceSize
-from ldebm.models.posteriors import GaussianHead
 from ldebm.models.priors import SamplingOnly, StandardNormal
 from ldebm.models.symbol_vector import SymbolVectorPrior
 

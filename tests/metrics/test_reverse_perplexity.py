@@ -12,18 +12,15 @@ from torch.optim.swa_utils import AveragedModel
 from ldebm.config import Judge
 from ldebm.errors import UserError
 from ldebm.metrics.awd_lstm import AwdLstm
-from ldebm.metrics.reverse_perplexity import (
-    Judgement,
-    batchify,
+from ldebm.metrics.judge_training import (
     learn,
     mean_nll,
-    reverse_perplexity,
     sequence_length,
     should_average,
     start,
-    stream,
     weights_to_score,
 )
+from ldebm.metrics.reverse_perplexity import Judgement, batchify, reverse_perplexity, stream
 from ldebm.metrics.rppl import PUBLISHED
 from ldebm.runtime import checkpoint
 from ldebm.runtime import device as devices

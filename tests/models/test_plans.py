@@ -108,6 +108,7 @@ def test_a_cluster_of_just_the_quota_is_drawn_with_replacement() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.filterwarnings("error")
 def test_fewer_sentences_than_dimensions_have_clusters_too(count: int) -> None:
     points = np.arange(5.0 * count).reshape(count, 5)
     assert len(cluster(points, 4, 3, 20, 0)) == count

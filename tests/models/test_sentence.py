@@ -14,8 +14,8 @@ from ldebm.errors import ModelError
 from ldebm.models import decoder as decoder_module
 from ldebm.models.decoder import Decoder
 from ldebm.models.encoder import Encoder
+from ldebm.models.heads import MixtureHead
 from ldebm.models.networks import SentenceSize
-from ldebm.models.posteriors import MixtureHead
 from ldebm.models.sentence import SentenceModel
 from ldebm.rows import ROWS
 

@@ -143,13 +143,12 @@ def make_params(
     raw = shipped_parameters()
     raw["seeds"] = list(seeds)
     raw["data"]["corpus"] = corpus
-    raw["models"] = {key: raw["models"]["vae"] for key in rows}
+    raw["models"] = {"vae": raw["models"]["vae"]}
     for block, values in changes.items():
         raw[block] |= values
     loaded = parameters.validate(raw, "test")
-    blocks = {
-        key: block.model_copy(update={"row": rows[key]}) for key, block in loaded.models.items()
-    }
+    vae = loaded.models["vae"]
+    blocks = {key: vae.model_copy(update={"row": row}) for key, row in rows.items()}
     return loaded.model_copy(update={"models": blocks})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ldebm.report import drawing
-from ldebm.report.figures import kept_points, training_summary
+from ldebm.report.histories import kept_points, training_summary
 from ldebm.report.results import ModelResult, read_results
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from ldebm.report import figures
+from ldebm.report import figures, histories, panels, planes
 from ldebm.report.results import Results, published_table, read_results
 
 FOUR = {"vae": "VAE", "dgm_vae": "DGM-VAE", "svebm": "SVEBM", "ldebm": "LDEBM"}
@@ -66,8 +66,8 @@ def test_every_figure_is_a_picture_with_something_in_it(
 
 @pytest.mark.parametrize("count", [1, 4, 5, 7, 16, 17])
 def test_a_grid_has_as_many_panels_as_asked_for(count: int) -> None:
-    figure, panels = figures._grid(range(count), "nothing")
-    assert len(panels) == len(figure.axes) == count
+    figure, made = panels.grid(range(count), "nothing")
+    assert len(made) == len(figure.axes) == count
 
 
 def test_the_metrics_panels_show_ours_and_the_printed_numbers(runs: Any, make_params: Any) -> None:
@@ -131,7 +131,7 @@ def positions(axes: Any) -> dict[str, list[float]]:
 
 def test_the_curves_mark_the_weights_that_were_kept(runs: Any, make_params: Any) -> None:
     runs.run("vae", record={"kept_step": 100, "seconds": 120.0})
-    (axes,) = figures.curves(read_results(make_params({"vae": "VAE"}), runs.root)).axes
+    (axes,) = histories.curves(read_results(make_params({"vae": "VAE"}), runs.root)).axes
     training, validation, kept = axes.lines
     np.testing.assert_array_equal(training.get_xydata(), [(0.5, 20.0), (1.0, 15.0), (2.0, 11.0)])
     np.testing.assert_array_equal(validation.get_xydata(), [(1.0, 14.0), (2.0, 12.5)])
@@ -157,8 +157,8 @@ def test_the_terms_are_the_named_ones_only(runs: Any, make_params: Any) -> None:
     }
     runs.run("vae", history=[{**row, "reconstruction": 4.0, "contrast": -0.5}])
     found = read_results(make_params({"vae": "VAE"}), runs.root)
-    assert figures.term_names(found.models[0].runs[0].history) == ["reconstruction", "contrast"]
-    (axes,) = figures.terms(found).axes
+    assert histories.term_names(found.models[0].runs[0].history) == ["reconstruction", "contrast"]
+    (axes,) = histories.terms(found).axes
     assert [text.get_text() for text in axes.texts] == [
         "contrast",
         "reconstruction",
@@ -173,23 +173,23 @@ def test_a_term_with_a_pause_is_drawn_with_a_gap_and_labelled_at_its_end(
         for s in (50, 100, 150)
     ]
     runs.run("vae", history=rows)
-    (axes,) = figures.terms(read_results(make_params({"vae": "VAE"}), runs.root)).axes
+    (axes,) = histories.terms(read_results(make_params({"vae": "VAE"}), runs.root)).axes
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), [2.0, np.nan, 2.0])
     assert [text.get_text() for text in axes.texts] == ["kl", "reconstruction"]
 
 
 def test_names_are_moved_apart_within_the_panel() -> None:
-    assert figures.spread([], 0.1) == []
-    assert figures.spread([0.2, 0.5], 0.1) == [0.2, 0.5]
-    assert figures.spread([0.5, 0.5, 0.52], 0.1) == pytest.approx([0.5, 0.6, 0.7])
-    assert figures.spread([0.1, 0.99, 1.0], 0.1) == pytest.approx([0.1, 0.9, 1.0])
+    assert histories.spread([], 0.1) == []
+    assert histories.spread([0.2, 0.5], 0.1) == [0.2, 0.5]
+    assert histories.spread([0.5, 0.5, 0.52], 0.1) == pytest.approx([0.5, 0.6, 0.7])
+    assert histories.spread([0.1, 0.99, 1.0], 0.1) == pytest.approx([0.1, 0.9, 1.0])
 
 
 def test_principal_components_of_points_on_a_plane() -> None:
     rng = np.random.default_rng(3)
     plane = rng.normal(size=(200, 2)) * (3.0, 1.0)
     directions = np.linalg.qr(rng.normal(size=(6, 2)))[0].T  # (2, 6), orthonormal
-    points, shares = figures.principal_components(plane @ directions + 5.0)
+    points, shares = planes.principal_components(plane @ directions + 5.0)
     covariance = np.linalg.eigvalsh(np.cov(plane.T, ddof=0))[::-1]
     np.testing.assert_allclose(points.var(axis=0), covariance, rtol=1e-9)
     np.testing.assert_allclose(shares, covariance / covariance.sum(), rtol=1e-9)
@@ -197,7 +197,7 @@ def test_principal_components_of_points_on_a_plane() -> None:
 
 @pytest.mark.parametrize("modes", [np.ones((4, 3)), np.arange(4.0)[:, None], np.ones((1, 3))])
 def test_principal_components_of_what_has_fewer_than_two_dimensions(modes: Any) -> None:
-    points, shares = figures.principal_components(modes)
+    points, shares = planes.principal_components(modes)
     assert points.shape == (len(modes), 2)
     np.testing.assert_allclose(points[:, 1], 0, atol=1e-12)
     assert np.isfinite(shares).all()
@@ -213,7 +213,7 @@ def test_the_latent_spaces_are_coloured_by_symbol(runs: Any, make_params: Any) -
         "ldebm", latents={"modes": modes, **one_hot(np.minimum(np.arange(60) % 20, 12)[:, None])}
     )
     rows = {"lm": "RNN-LM", "vae": "VAE", "gm": "GM-VAE", "ldebm": "LDEBM"}
-    figure = figures.latent(read_results(make_params(rows), runs.root))
+    figure = planes.latent(read_results(make_params(rows), runs.root))
     assert titles(figure) == ["VAE", "GM-VAE", "LDEBM"]
     vae, gm, ldebm = figure.axes
     assert [text.get_text() for text in vae.texts] == ["no symbols"]
@@ -235,7 +235,7 @@ def test_the_latent_spaces_are_coloured_by_symbol(runs: Any, make_params: Any) -
 def test_no_model_gives_pictures_that_say_so(runs: Any, make_params: Any, tmp_path: Path) -> None:
     found = read_results(make_params({}), runs.root)
     figures.draw_figures(found, tmp_path)
-    assert figures.latent(found).texts[0].get_text() == "no latents of a row are here"
+    assert planes.latent(found).texts[0].get_text() == "no latents of a row are here"
     assert all(
         (tmp_path / f"{name}.png").stat().st_size > 1000
         for name in ("metrics", "curves", "terms", "latent")
@@ -249,7 +249,7 @@ def test_generated_vectors_lie_over_posterior_ones(runs: Any, make_params: Any) 
     folder = runs.folder("likelihoods", "vae", 1)
     np.savez(folder / "vectors.npz", **{name: np.array(one) for name, one in vectors.items()})
     found = read_results(make_params({"vae": "VAE", "rnn_lm": "RNN-LM"}), runs.root)
-    (axes,) = [one for one in figures.priors(found).axes if one.lines]
+    (axes,) = [one for one in planes.priors(found).axes if one.lines]
     assert [line.get_label() for line in axes.lines] == ["posterior", "generated"]
     assert [line.get_xydata().tolist() for line in axes.lines] == list(vectors.values())
 
@@ -258,12 +258,14 @@ def test_each_axis_has_the_share_of_its_own_component(runs: Any, make_params: An
     """Along one direction four times the variance."""
     modes = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     runs.run("vae", latents={"modes": modes})
-    (axes,) = figures.latent(read_results(make_params({"vae": "VAE"}), runs.root)).axes
+    (axes,) = planes.latent(read_results(make_params({"vae": "VAE"}), runs.root)).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("PC 1 (80%)", "PC 2 (20%)")
 
 
 def test_the_terms_are_those_of_the_first_seed(runs: Any, make_params: Any) -> None:
     for seed in (1, 2):
         runs.run("vae", seed, history=[{"step": s, "reconstruction": seed} for s in (50, 100)])
-    (axes,) = figures.terms(read_results(make_params({"vae": "VAE"}, seeds=[1, 2]), runs.root)).axes
+    (axes,) = histories.terms(
+        read_results(make_params({"vae": "VAE"}, seeds=[1, 2]), runs.root)
+    ).axes
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, 1.0])

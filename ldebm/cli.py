@@ -226,7 +226,7 @@ def _models(options: argparse.Namespace) -> None:
 
 
 def _sync(options: argparse.Namespace) -> None:
-    from ldebm.runtime.tracking import sync
+    from ldebm.runtime.sender import sync
 
     print(f"sync: {sync()}")
 

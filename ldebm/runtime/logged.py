@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from ldebm.errors import UserError
+from ldebm.runtime.sender import QUIET
 from ldebm.runtime.store import project_folder, redacted, store_uri
-from ldebm.runtime.tracking import QUIET
 
 RUN = "runs:/"
 LOGGED = "model"  # where in a run's artifacts

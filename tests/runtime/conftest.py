@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ldebm.runtime import sending, tracking
+from ldebm.runtime import sender, sending, tracking
 
 
-class SendingHere(tracking.Sending):
+class SendingHere(sender.Sending):
     """Sends when told to finish."""
 
     def __init__(self, folder: Path, warn: Callable[[str], None] | None = None) -> None:
@@ -64,5 +64,6 @@ def project(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def store(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a store, to which this process sends."""
-    monkeypatch.setattr(tracking, "Sending", SendingHere)
+    for module in (tracking, sender):
+        monkeypatch.setattr(module, "Sending", SendingHere)
     return project

@@ -22,18 +22,11 @@ import pytest
 
 from ldebm import cli
 from ldebm.errors import UserError
-from ldebm.runtime import sending, tracking
+from ldebm.runtime import sender, sending, tracking
 from ldebm.runtime.recording import BATCH, IDENTITY
+from ldebm.runtime.sender import SENDER, Shared, sync
 from ldebm.runtime.store import lives, lock_of, redacted, store_uri
-from ldebm.runtime.tracking import (
-    SENDER,
-    NoTracker,
-    Shared,
-    Tracker,
-    flatten,
-    open_tracker,
-    sync,
-)
+from ldebm.runtime.tracking import NoTracker, Tracker, flatten, open_tracker
 
 
 def client(folder: Path) -> Any:
@@ -456,7 +449,7 @@ def test_without_mlflow_one_line_and_no_harm(
 def test_usage_statistics_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         monkeypatch.delenv(name, raising=False)
-    environment = tracking._environment()
+    environment = sender._environment()
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == environment["DO_NOT_TRACK"] == "true"
 
 
@@ -618,14 +611,14 @@ def test_a_store_that_never_answers_is_left_alone(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr(sender, "PATIENCE", 1.0)
     log(range(3))
     assert "(it does not answer in time)" in warning(capsys)
     assert len(waiting(project)) == 1
     with pytest.raises(UserError, match="does not answer in time"):
         sync()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    monkeypatch.setattr(tracking, "PATIENCE", 60.0)
+    monkeypatch.setattr(sender, "PATIENCE", 60.0)
     assert sync().startswith("4 records of 1 runs sent")
 
 

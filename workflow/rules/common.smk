@@ -14,7 +14,7 @@ from ldebm.pipeline.asked import inputs_of
 from ldebm.pipeline.project import KINDS, Project
 from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
-from ldebm.runtime.tracking import Shared
+from ldebm.runtime.sender import Shared
 
 
 try:

@@ -21,7 +21,7 @@ def options(config: Mapping[str, Any]) -> dict[str, str]:
     """What `--config` gives the verbs, as `ldebm` reads it.
 
     Raises:
-        UserError: a key is none of KEYS, or a name was read as a number.
+        UserError: a key is none of KEYS, or a name was read as something else.
     """
     for key in config:
         if key not in KEYS:
@@ -31,9 +31,7 @@ def options(config: Mapping[str, Any]) -> dict[str, str]:
     given = {key: config[key] for key in OPTIONS if config.get(key) not in (None, "")}
     for key, value in given.items():
         if key != "rows" and not isinstance(value, str):  # 2024_01_05 is the number 20240105
-            raise UserError(
-                f"--config {key}: {value!r} is read as a number; write a name as ./NAME"
-            )
+            raise UserError(f"--config {key}: {value!r} is not read as a name; write it as ./NAME")
     return {key: _written(value) for key, value in given.items()}
 
 

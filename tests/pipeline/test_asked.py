@@ -24,6 +24,7 @@ def test_options_are_those_of_the_verbs() -> None:
     wanted = {"params": "p.yaml", "rows": "vae,ldebm", "root": "./2024"}
     assert asked.options({**given, "results": "", "threads": 3}) == wanted
     assert asked.options({"rows": "vae"}) == {"rows": "vae"}
+    assert asked.options({"rows": 7}) == {"rows": "7"}
 
 
 @pytest.mark.parametrize(
@@ -31,8 +32,9 @@ def test_options_are_those_of_the_verbs() -> None:
     [
         ({"rooot": "x"}, "--config rooot: unknown key; did you mean root?"),
         ({"xyz": 1}, "--config xyz: unknown key; there are params, overlay, rows, root, results, "),
-        ({"root": 20240105}, "--config root: 20240105 is read as a number; write a name as ./NAME"),
-        ({"results": 0}, "--config results: 0 is read as a number"),
+        ({"root": 20240105}, "--config root: 20240105 is not read as a name; write it as ./NAME"),
+        ({"params": ["a", "b"]}, "--config params: ['a', 'b'] is not read as a name"),
+        ({"results": 0}, "--config results: 0 is not read as a name"),
     ],
 )
 def test_other_options_are_refused(config: dict[str, Any], said: str) -> None:

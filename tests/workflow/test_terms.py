@@ -87,4 +87,4 @@ def test_a_folder_that_reads_as_a_number_is_not_guessed(shipped: Path, option: s
     done = snakemake(shipped, "--dry-run", "--config", option)
     assert done.returncode != 0
     assert f"--config {option.partition('=')[0]}: " in done.stdout
-    assert "write a name as ./NAME" in done.stdout
+    assert "write it as ./NAME" in done.stdout

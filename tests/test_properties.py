@@ -23,7 +23,7 @@ from ldebm.data.vocabulary import SPECIALS, UNK, Vocabulary
 from ldebm.errors import UserError
 from ldebm.pipeline.manifest import read_manifest
 from ldebm.runtime import checkpoint
-from ldebm.runtime.tracking import redacted
+from ldebm.runtime.store import redacted
 
 # anything but white space, control characters, halves of a character and byte-order marks
 LETTERS = st.characters(

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ldebm.config import Judge
 from ldebm.errors import UserError
+from ldebm.metrics import judge_training
 from ldebm.metrics.awd_lstm import AwdLstm
 from ldebm.metrics.judge_training import (
     learn,
@@ -419,6 +420,17 @@ def test_an_id_outside_the_vocabulary_is_refused() -> None:
         UserError, match="validation text has word ids 2 to 5, the vocabulary holds 5"
     ):
         reverse_perplexity([np.array([3, 4])] * 20, long, long, 5, EOS, SMALL, 1)
+
+
+@pytest.mark.parametrize(("rows", "predicted"), [(3, 2), (6, 5), (7, 5), (8, 7), (12, 10)])
+def test_every_word_but_a_single_last_one_is_learned(
+    rows: int, predicted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In sequences of five; the first word is given, and beta's term needs two."""
+    monkeypatch.setattr(judge_training, "sequence_length", lambda rng, bptt: 5)
+    judge = start(VOCABULARY, SMALL, 1, torch.device("cpu"))
+    columns = torch.from_numpy(np.random.default_rng(1).integers(0, VOCABULARY, (rows, 3)))
+    assert learn(judge, columns, SMALL)[1] == 3 * predicted
 
 
 def test_a_diverged_judge_is_refused() -> None:

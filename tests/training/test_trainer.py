@@ -212,15 +212,21 @@ def test_weights_that_were_damaged_after_the_last_step_are_no_result(
     assert not (tmp_path / "run/out/model.safetensors").exists()
 
 
+def killed(small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The checkpoint of the run `parts`, killed after ten steps."""
+    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
+    step = Trainer._step
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
+        with pytest.raises(KilledError):
+            run(small, "vae", tmp_path, "parts")
+    return tmp_path / "parts" / "work" / "checkpoint.safetensors"
+
+
 def test_a_checkpoint_of_another_seed_is_refused(
     small: tuple[Params, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
-    step = Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
-    with pytest.raises(KilledError):
-        run(small, "vae", tmp_path, "parts")
-    path = tmp_path / "parts" / "work" / "checkpoint.safetensors"
+    path = killed(small, tmp_path, monkeypatch)
     tensors, state = checkpoint.load(path)
     own = state["of"]
     checkpoint.save(path, tensors, state | {"of": "vae seed 77"})
@@ -237,15 +243,10 @@ def test_a_run_goes_on_from_another_kind_of_device(
     """Its generator's state, 16 bytes on CUDA, is of no use; weights, optimiser and steps go on."""
     monkeypatch.setattr(trainer_module, "CHECKPOINT_EVERY", 0.0)
     whole = run(small, "vae", tmp_path, "whole")
-    step = Trainer._step
-    monkeypatch.setattr(Trainer, "_step", lambda self: _until(self, 10, step))
-    with pytest.raises(KilledError):
-        run(small, "vae", tmp_path, "parts")
-    path = tmp_path / "parts" / "work" / "checkpoint.safetensors"
+    path = killed(small, tmp_path, monkeypatch)
     tensors, state = checkpoint.load(path)
     other = {"random/generator": torch.zeros(16, dtype=torch.uint8), "random/cuda": torch.zeros(16)}
     checkpoint.save(path, tensors | other, state)
-    monkeypatch.setattr(Trainer, "_step", step)
     parts = run(small, "vae", tmp_path, "parts")
     assert parts[1][:1] == whole[1][:1]  # up to the checkpoint
     assert parts[1][1:] != whole[1][1:]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ldebm.models.priors import Prior
 from ldebm.runtime import checkpoint
@@ -144,13 +145,14 @@ class Annealing:
         """
         self._resume(path)
         saved = time.perf_counter()
-        while self.done < len(self.betas) - 1:
-            self._step()
-            if report is not None:
-                report(self.done, len(self.betas) - 1)
-            if time.perf_counter() - saved > every:
-                self._save(path)
-                saved = time.perf_counter()
+        with parametrize.cached():  # a network's weights are normalised once, not at every move
+            while self.done < len(self.betas) - 1:
+                self._step()
+                if report is not None:
+                    report(self.done, len(self.betas) - 1)
+                if time.perf_counter() - saved > every:
+                    self._save(path)
+                    saved = time.perf_counter()
         self._save(path)
 
     def _step(self) -> None:

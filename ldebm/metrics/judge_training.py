@@ -21,6 +21,7 @@ from ldebm.errors import ModelError, UserError
 from ldebm.metrics.awd_lstm import AwdLstm, activation_regularisation
 from ldebm.runtime import checkpoint
 from ldebm.runtime.checkpoint import under_prefix, with_prefix
+from ldebm.runtime.optimisers import SGD
 
 Epoch = dict[str, Any]
 ARCHITECTURE = (
@@ -82,7 +83,7 @@ def start(vocabulary_size: int, settings: Judge, seed: int, device: torch.device
 
 def sgd(model: AwdLstm, settings: Judge) -> torch.optim.Optimizer:
     """Plain stochastic gradient descent."""
-    return torch.optim.SGD(
+    return SGD(
         model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
 

@@ -83,6 +83,19 @@ class SymbolVectorWeights(SymbolEnergy):
             z = functional.gelu(functional.linear(z, weight, bias))
         return functional.linear(z, *self.layers[-1])
 
+    def gradient_at(self, t: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """∇_z F written out, a third to a half faster than autograd in a chain."""
+        (first, first_bias), (second, second_bias), out = self.layers
+
+        def gradient(z: Tensor) -> Tensor:
+            u = functional.linear(z, first, first_bias)
+            v = functional.linear(functional.gelu(u), second, second_bias)
+            probs = _affine(functional.gelu(v), out).softmax(1)  # ∂F/∂f
+            grad = torch.ops.aten.gelu_backward(probs @ out[0], v)
+            return torch.ops.aten.gelu_backward(grad @ second, u) @ first
+
+        return torch.no_grad()(gradient)
+
     def detach(self) -> "SymbolVectorWeights":
         """The same weights without gradient."""
         return SymbolVectorWeights(

@@ -24,6 +24,7 @@ from ldebm.pipeline import plans, record, sources
 from ldebm.pipeline.manifest import write_whole
 from ldebm.pipeline.steps import Input, Step
 from ldebm.runtime import device as devices
+from ldebm.runtime import imports
 
 KINDS = {
     "train": "models",
@@ -177,8 +178,8 @@ class Project:
         """The table and its figures, from everything else."""
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.report.write import write_results
-
+            with imports.uncollected():
+                from ldebm.report.write import write_results
             before = self._before_the_table()
             commands = {(one.verb, one.key, one.seed): one.command for one in before}
             with record.opened_table(self, step) as tracker:
@@ -210,15 +211,17 @@ class Project:
         ]
 
         def work(checkpoints: Path, out: Path) -> None:
-            from ldebm.context import Context
+            with imports.uncollected():
+                from ldebm.context import Context
 
+                do = getattr(import_module(f"ldebm.{module}"), function)
             with record.opened(self, step) as tracker:
                 opened = (tokens.output, tracker, checkpoints, out)
                 context = Context.open(self.params, key, seed, *opened)
                 splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
                 parameters.check_sizes(self.params, splits)
                 record.texts(self, step, context)
-                getattr(import_module(f"ldebm.{module}"), function)(context, *paths)
+                do(context, *paths)
                 record.outputs(step, tracker, out)
 
         entries = [f"ldebm.{module}"]

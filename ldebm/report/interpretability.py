@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from ldebm.errors import UserError
 from ldebm.evaluation.symbols import describe_symbols
@@ -34,14 +35,11 @@ NOTE = (
 )
 
 
-def write(results: Results, root: Path, folder: Path) -> None:
-    """Write interpretability.csv, a row a model and seed, and interpretability.md.
-
-    The latter also has the sentences nearest to each symbol.
-    """
+def write(results: Results, meanings: Sequence[Cells], folder: Path) -> None:
+    """Write `rows` into interpretability.csv and, with symbols' nearest sentences, into .md."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows(results, read_attributes(root / "data/raw")))
+    frame = pd.DataFrame(meanings)
     frame.to_csv(folder / "interpretability.csv", index=False)
     parts = [
         "# What the symbols mean",
@@ -57,11 +55,7 @@ def write(results: Results, root: Path, folder: Path) -> None:
 
 def information(probs: Array) -> Array:
     """I(x; y) of each variable in nats: `probs` (N, M, K) -> (M,)."""
-    import torch
-
-    from ldebm.models.posteriors import mutual_information
-
-    return np.asarray(mutual_information(torch.from_numpy(probs)))
+    return entr(probs.mean(0)).sum(-1) - entr(probs).sum(-1).mean(0)
 
 
 def read_attributes(raw: Path) -> Attributes:

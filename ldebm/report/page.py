@@ -16,6 +16,7 @@ from ldebm.evaluation.symbols import Symbol, describe_symbols
 from ldebm.report import claims, diagnostics, drawing, interpretability, settings, table
 from ldebm.report.figures import panels_of
 from ldebm.report.histories import training_summary
+from ldebm.report.interpretability import Cells
 from ldebm.report.results import TEST_SET, ModelResult, Results, SeedRun
 from ldebm.runtime.console import duration
 
@@ -35,9 +36,14 @@ Commands = Mapping[tuple[str, str, int | None], str]  # (verb, model, seed) -> w
 
 
 def write(
-    params: Params, found: Results, root: Path, runs: Path, commands: Commands, path: Path
+    params: Params,
+    found: Results,
+    meanings: Sequence[Cells],
+    runs: Path,
+    commands: Commands,
+    path: Path,
 ) -> None:
-    """Write the page of what lies below `root` (the corpus) and `runs` (what the models left)."""
+    """Write the page of what the models left below `runs`, and of what their symbols mean."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -45,12 +51,14 @@ def write(
     )
     environment.filters["inline"] = inline
     source = (files("ldebm.report") / "page.html").read_text(encoding="utf-8")
-    text = environment.from_string(source).render(**content(params, found, root, runs, commands))
+    text = environment.from_string(source).render(
+        **content(params, found, meanings, runs, commands)
+    )
     path.write_text(text, encoding="utf-8")
 
 
 def content(
-    params: Params, found: Results, root: Path, runs: Path, commands: Commands
+    params: Params, found: Results, meanings: Sequence[Cells], runs: Path, commands: Commands
 ) -> dict[str, Any]:
     """What the template shows, a section a key."""
     names = {one.key: one.heading or one.key for one in found.metrics}
@@ -73,9 +81,7 @@ def content(
         "diagnostics": diagnostics.table(found),
         "diagnostics_headings": diagnostics.HEADINGS,
         "samples": list(_samples(found, runs)),
-        "meanings": interpretability.rows(
-            found, interpretability.read_attributes(root / "data/raw")
-        ),
+        "meanings": meanings,
         "meanings_note": interpretability.NOTE,
         "nothing": interpretability.NOTHING,
         "symbols": list(_symbols(found)),

@@ -28,15 +28,16 @@ def write_results(
         UserError: a file of a run is missing; names the first.
     """
     found = read_results(params, root, runs)
+    meanings = interpretability.rows(found, interpretability.read_attributes(root / "data/raw"))
     with staged(results) as folder:
         table.write_csv(found, folder / "table.csv")
         text = "\n".join([table.markdown(params, found), *diagnostics.markdown(found)])
         (folder / "table.md").write_text(text, encoding="utf-8")
         means = json.dumps(table.means(found), indent=2) + "\n"
         (folder / "metrics.json").write_text(means, encoding="utf-8")
-        interpretability.write(found, root, folder)
+        interpretability.write(found, meanings, folder)
         curves.write_csv(found, folder / "curves.csv")
         claims.write(found, folder)
-        page.write(params, found, root, runs or root, commands or {}, folder / "report.html")
+        page.write(params, found, meanings, runs or root, commands or {}, folder / "report.html")
     with staged(results / "figures") as folder:
         draw_figures(found, folder)

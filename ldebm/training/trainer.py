@@ -20,6 +20,7 @@ from ldebm.evaluation.prior_fit import prior_fit
 from ldebm.models.plans import EpochPlan, bucketed
 from ldebm.models.sentence import SentenceModel
 from ldebm.runtime import checkpoint
+from ldebm.runtime.optimisers import Adam
 from ldebm.streams import derived_seed
 from ldebm.training.averaging import MovingAverage
 from ldebm.training.policies import Policy, new_policy
@@ -39,9 +40,7 @@ class Trainer:
         self.training = context.params.models[context.key].training
         self.model = model.to(context.device)
         self.groups = model.parameter_groups()
-        self.optimiser = torch.optim.Adam(
-            [{"params": group} for group in self.groups.values()], fused=True
-        )
+        self.optimiser = Adam([{"params": group} for group in self.groups.values()], fused=True)
         decay = getattr(self.training, "energy_average", None)
         self.average = MovingAverage(self.groups["energy"] if decay else (), decay or 0.0)
         self.policy: Policy = new_policy(self.training)

@@ -72,6 +72,18 @@ def test_energy_gradient_is_the_finite_difference(
         torch.testing.assert_close(gradient[:, dimension], difference, rtol=1e-5, atol=1e-7)
 
 
+def test_symbol_vector_gradient_is_that_of_autograd() -> None:
+    torch.manual_seed(0)
+    layers = [
+        (torch.randn(n, m).double(), torch.randn(n).double()) for m, n in ((6, 9), (9, 9), (9, 4))
+    ]
+    weights, z = SymbolVectorWeights(layers), torch.randn(7, 6, dtype=torch.float64)
+    kept = z.clone()
+    gradient = weights.gradient_at(None)(z)
+    torch.testing.assert_close(gradient, SymbolEnergy.gradient_at(weights, None)(z))
+    torch.testing.assert_close(z, kept, rtol=0, atol=0)
+
+
 @pytest.fixture
 def net() -> TimeConditionedNet:
     torch.manual_seed(0)

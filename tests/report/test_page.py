@@ -12,7 +12,7 @@ import yaml
 from shipped import shipped_parameters
 
 from ldebm.data.corpus import tokenize
-from ldebm.report import page, settings
+from ldebm.report import interpretability, page, settings
 from ldebm.report.results import published_table, read_results
 
 ROWS = {"rnn_lm": "RNN-LM", "vae": "VAE", "dgm_vae": "DGM-VAE", "ldebm": "LDEBM"}
@@ -77,7 +77,11 @@ def made(runs: Any, params: Any, commands: Any = None) -> Page:
 def written(runs: Any, params: Any, commands: Any = None) -> Page:
     """The page of the runs as they are."""
     path = runs.root / "report.html"
-    page.write(params, read_results(params, runs.root), runs.root, runs.root, commands or {}, path)
+    found = read_results(params, runs.root)
+    meanings = interpretability.rows(
+        found, interpretability.read_attributes(runs.root / "data/raw")
+    )
+    page.write(params, found, meanings, runs.root, commands or {}, path)
     return Page(path)
 
 
@@ -284,7 +288,7 @@ def test_a_cell_names_the_commands_of_all_its_seeds(runs: Any, make_params: Any)
     commands = {("judge", "vae", seed): f"ldebm judge vae --seed {seed}" for seed in (1, 3, 4)}
     params = make_params({"vae": "VAE"}, seeds=[3, 4])
     found = read_results(params, runs.root)
-    rows = page.content(params, found, runs.root, runs.root, commands)["rows"]
+    rows = page.content(params, found, [], runs.root, commands)["rows"]
     assert rows[1]["cells"][0][2].splitlines() == [commands["judge", "vae", n] for n in (3, 4)]
 
 

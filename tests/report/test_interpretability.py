@@ -72,18 +72,38 @@ def test_the_variable_is_chosen_on_validation_and_scored_on_the_test_split(
 
 
 def test_what_is_written(runs: Any, make_params: Any, tmp_path: Any) -> None:
+    """Of every row with symbols, in table and page; the corpus may lie elsewhere than the runs."""
     runs.judgement("real", 1, 90.0)
     runs.run("lm")
     runs.run("ldebm", latents=latents(np.array([[0]]), np.array([[2], [1]])))
-    write_results(make_params({"lm": "RNN-LM", "ldebm": "LDEBM"}), runs.root, tmp_path / "results")
-    with (tmp_path / "results/interpretability.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    assert row["model"] == "ldebm"
-    assert row["topic_v_measure"] == "0.0"  # both sentences have one topic, and a symbol each
-    text = (tmp_path / "results/interpretability.md").read_text()
+    runs.run("svebm", latents=latents(np.array([[0]]), np.array([[0], [0]])))
+    elsewhere, results = tmp_path / "elsewhere", tmp_path / "results"
+    elsewhere.mkdir()
+    (runs.root / "data").rename(elsewhere / "data")
+    params = make_params({"lm": "RNN-LM", "ldebm": "LDEBM", "svebm": "SVEBM-IB"})
+    write_results(params, elsewhere, results, runs.root)
+    with (results / "interpretability.csv").open() as file:
+        other, one = csv.DictReader(file)
+    assert (one["model"], one["values_used"]) == ("ldebm", "2.0")
+    assert (other["model"], other["values_used"]) == ("svebm", "1.0")
+    assert one["topic_v_measure"] == "0.0"  # both sentences have one topic, and a symbol each
+    assert other["topic_v_measure"] == "1.0"
+    text = (results / "interpretability.md").read_text()
     assert "- **2** (50.0%)\n  - a b\n" in text
     assert "- **1** (50.0%)\n  - b\n" in text
-    assert "**0**" not in text
+    assert text.count("**0**") == 1
+    page = (results / "report.html").read_text()
+    for cells in (other, one):
+        known = (
+            cells["seed"],
+            "1",
+            "3",
+            cells["values_used"],
+            f"{float(cells['information']):.2f}",
+        )
+        line = "".join(f"<td>{cell}</td>" for cell in known)
+        measure = f"<td>{float(cells['topic_v_measure']):.2f}</td>"
+        assert f'<tr><th scope="row">{cells["row"]}</th>{line}\n{measure}' in page
 
 
 def test_a_value_shows_those_of_its_own_sentences_that_are_surest_of_it() -> None:

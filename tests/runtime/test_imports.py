@@ -12,7 +12,8 @@ from ldebm.runtime import imports
 TRAINS = """
 import sys
 import torch
-from ldebm.runtime.optimisers import SGD, Adam
+from ldebm.metrics.judge_training import SGD
+from ldebm.training.trainer import Adam
 for kind in (Adam, SGD):
     weight = torch.nn.Parameter(torch.ones(3))
     optimiser = kind([{"params": [weight]}], lr=0.1, fused=True)

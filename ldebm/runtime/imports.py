@@ -1,4 +1,4 @@
-"""What a process imports, at a third of the price."""
+"""How a process imports what its work needs."""
 
 import gc
 import sys

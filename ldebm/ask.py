@@ -188,7 +188,7 @@ def _open(options: argparse.Namespace) -> "TrainedModel":
             )
         key, named = options.model, project.params.models[options.model].row
         seed = project.params.seeds[0] if options.model_seed is None else options.model_seed
-        step = project.train(key, seed)
+        step = project.step("train", key, seed)
         folder, row = _finished(step), named if is_outside(named) else None
         if outdated := step.outdated(Hashes(step.home)):
             warnings.warn(f"what answers is older than the parameters: {outdated}", stacklevel=2)

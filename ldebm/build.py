@@ -25,8 +25,8 @@ def build(context: Context) -> SentenceModel:
     )
 
 
-def load(context: Context, folder: Path) -> SentenceModel:
-    """The trained model in `folder`, on the context's device, in evaluation mode."""
-    model, path = build(context), folder / "model.safetensors"
-    checkpoint.restore_model(model, checkpoint.load(path)[0], path)
+def load(context: Context, weights: Path) -> SentenceModel:
+    """The trained model of a file, on the context's device, in evaluation mode."""
+    model = build(context)
+    checkpoint.restore_model(model, checkpoint.load(weights)[0], weights)
     return model.to(context.device).eval()

@@ -181,7 +181,8 @@ def _model_verb(options: argparse.Namespace) -> int:
 
     project = _project(options)
     asked = (options.verb, options.model)
-    listed = [one.seed for one in project.steps() if (one.verb, one.key) == asked]
+    found = (one.seed for one in project.steps() if (one.verb, one.key) == asked)
+    listed = [seed for seed in found if seed is not None]
     given = listed or project.params.seeds if options.seed is None else [options.seed]
     said = [steps.run(project.step(*asked, seed), again=options.again) for seed in given]
     return MODEL_FAILED if "failed" in said else 0

@@ -14,7 +14,12 @@ from ldebm.errors import UserError
 
 def is_outside(name: str) -> bool:
     """Whether a name in the parameters points to a file: `FILE.py:NAME`."""
-    return name.partition(":")[0].endswith(".py")
+    return file_of(name).endswith(".py")
+
+
+def file_of(name: str) -> str:
+    """The file of `FILE.py:NAME`."""
+    return name.partition(":")[0]
 
 
 def load_object(name: str) -> Any:

@@ -26,8 +26,9 @@ import yaml
 
 from ldebm import cli
 from ldebm.params import merge
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import Project
 from ldebm.pipeline.steps import Step
+from ldebm.pipeline.verbs import ON_MODEL
 
 SOURCE = Path(__file__).parents[1]
 LINKED = ("ldebm", "workflow", "profiles", "Snakefile")
@@ -42,7 +43,7 @@ IMPORTED = (
     "ldebm.training.loop",
     "filelock",
 )
-VERBS = ("raw", "tokens", *KINDS, "table")
+VERBS = ("raw", "tokens", *ON_MODEL, "table")
 TIMES = ("train_seconds",)  # columns of a table that no two runs share
 SMALL: dict[str, Any] = {
     "seeds": [1],
@@ -149,7 +150,9 @@ class Lab:
 
     def step(self, verb: str, key: str = "vae") -> Step:
         """A step by its verb; those on a model by its key too."""
-        return self.project.step(verb, key, 1) if verb in KINDS else getattr(self.project, verb)()
+        return (
+            self.project.step(verb, key, 1) if verb in ON_MODEL else getattr(self.project, verb)()
+        )
 
     def some(self) -> list[Step]:
         """Enough for Snakemake to make again: those of one model, and of none."""

@@ -39,7 +39,7 @@ Estimator = Callable[[SentenceModel, Batch, int, int, torch.Generator], Tensor |
 
 
 def likelihood(context: Context, weights: Path) -> None:
-    """Estimate the mean NLL of the trained model in `weights` by each of its estimators.
+    """Estimate the mean NLL of the trained model of `weights` by each of its estimators.
 
     scores.json has them with their standard errors over sentences, and the diagnostics of
     `ldebm.evaluation.nll` and `prior_fit`; vectors.npz generated and posterior vectors in one

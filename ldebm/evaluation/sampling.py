@@ -13,7 +13,7 @@ from ldebm.runtime.console import Console
 
 
 def sample(context: Context, weights: Path) -> None:
-    """Draw `evaluation.samples` sentences from the trained model in `weights` into samples.txt."""
+    """Draw `evaluation.samples` sentences from the trained model of `weights` into samples.txt."""
     seed = context.params.evaluation.seed + context.seed
     generator = torch.Generator(context.device).manual_seed(seed)
     _write(context, draw(context, build.load(context, weights), generator))

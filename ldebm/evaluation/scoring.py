@@ -16,7 +16,7 @@ from ldebm.models.sentence import SentenceModel
 
 
 def evaluate(context: Context, weights: Path, samples: Path) -> None:
-    """Score the trained model in `weights` and its samples.txt: scores.json.
+    """Score the trained model of `weights` and its samples.txt: scores.json.
 
     Of a model with an encoder also reconstructions.txt and latents.npz; of one with symbols or a
     code also `information`, what they say of the test sentences, nats, summed over the variables.

@@ -10,8 +10,9 @@ from typing import Any
 
 from ldebm.errors import UserError
 from ldebm.pipeline.manifest import MANIFEST
-from ldebm.pipeline.project import KINDS, OPTIONS, Project
+from ldebm.pipeline.project import OPTIONS, Project
 from ldebm.pipeline.steps import Step
+from ldebm.pipeline.verbs import ON_MODEL
 
 KEYS = (*OPTIONS, "threads")
 THREADS = 2
@@ -76,7 +77,8 @@ def check_targets(project: Project, words: Sequence[str], made: Callable[[str], 
     Args:
         made: whether a rule makes a file.
     """
-    places = tuple(folder(project.root, kind) for kind in ("data", "work/models", *KINDS.values()))
+    kinds = [verb.kind for verb in ON_MODEL.values()]
+    places = tuple(folder(project.root, kind) for kind in ("data", "work/models", *kinds))
     for word in words:
         if word.startswith(places) and not Path(word).exists() and not made(word):
             outputs = [f"{one.output.as_posix()}/{MANIFEST}" for one in project.steps()]

@@ -17,8 +17,9 @@ from ldebm.data.files import FAILED, REAL, read_text
 from ldebm.errors import UserError
 from ldebm.pipeline import steps
 from ldebm.pipeline.manifest import MANIFEST, file_hash, read_manifest, write_manifest
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import Project
 from ldebm.pipeline.steps import AGAIN, Step
+from ldebm.pipeline.verbs import ON_MODEL, ON_REAL
 
 WHOLE = {  # by verb, the files that are kept
     "train": ("run.json", "history.csv", FAILED),
@@ -104,11 +105,11 @@ def assemble(project: Project, folder: Path, out: Path) -> Iterator[str]:
 
 def rows(project: Project) -> Iterator[Row]:
     """Every model and seed of the parameters, and real text in a model's place."""
-    real = tuple(project.step(verb, REAL, 1) for verb in ("sample", "judge"))
+    real = tuple(project.step(verb, REAL, 1) for verb in ON_REAL)
     yield Row(REAL, 1, real)
     for key in project.params.models:
         for seed in project.params.seeds:
-            yield Row(key, seed, tuple(project.step(verb, key, seed) for verb in KINDS))
+            yield Row(key, seed, tuple(project.step(verb, key, seed) for verb in ON_MODEL))
 
 
 def _missing(row: Row, folder: Path) -> str | None:
@@ -121,7 +122,7 @@ def _missing(row: Row, folder: Path) -> str | None:
 
 
 def _place(folder: Path, step: Step) -> Path:
-    return folder / KINDS[step.verb] / step.key / f"seed{step.seed}"
+    return folder / ON_MODEL[step.verb].kind / step.key / f"seed{step.seed}"
 
 
 def _keep(step: Step, place: Path) -> None:

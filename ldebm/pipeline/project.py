@@ -9,33 +9,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ldebm import params as parameters
-from ldebm.config import Evaluation, Params, RowConfig, TextFiles
+from ldebm.config import Params, TextFiles
 from ldebm.data import SPLITS, download
 from ldebm.data.files import REAL, Failure, run_folder
 from ldebm.data.tokenizer import words_of
 from ldebm.errors import UserError
-from ldebm.outside import is_outside, load_object
+from ldebm.outside import file_of, load_object
 from ldebm.pipeline import plans, record, sources
 from ldebm.pipeline.manifest import write_whole
 from ldebm.pipeline.steps import Input, Step
+from ldebm.pipeline.verbs import ON_MODEL, ON_REAL, Slice, verb_on
 from ldebm.runtime import device as devices
 from ldebm.runtime import imports
 
-KINDS = {
-    "train": "models",
-    "sample": "samples",
-    "judge": "judgements",
-    "evaluate": "evaluations",
-    "likelihood": "likelihoods",
-}  # the folder of each verb on a model
 OPTIONS = ("params", "overlay", "rows", "root", "results")  # of the command line
-READ = {"model": "model.safetensors", "samples": "samples.txt"}  # what a verb reads of another's
-Slice = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,12 +73,8 @@ class Project:
         """Every step, producers first."""
         yield from (*self._before_the_table(), self.table())
 
-    def step(self, verb: str, key: str, seed: int | None) -> Step:
-        """A verb on a model."""
-        return getattr(self, verb)(key, seed)
-
     def folder(self, kind: str, key: str, seed: int | None) -> Path:
-        """The output folder of a verb on a model; `kind` is one of KINDS."""
+        """The output folder of a verb on a model; `kind` is that of the verb."""
         return run_folder(self.root, kind, key, seed)
 
     def plan(self) -> list[Step]:
@@ -117,7 +104,7 @@ class Project:
             slice_ = {"corpus": "text", **corpus.model_dump(exclude=set(SPLITS))}
             inputs = {split: Input(Path(getattr(corpus, split))) for split in SPLITS}
             entries, work = ["ldebm.data.download"], self._import_texts
-            entries += [_file(corpus.preprocessing)] if corpus.preprocessing else []
+            entries += [file_of(corpus.preprocessing)] if corpus.preprocessing else []
         elif corpus == "grammar":
             slice_ |= {"grammar": self.params.data.grammar.model_dump()}
             entries, work = ["ldebm.data.grammar"], self._write_grammar
@@ -139,40 +126,39 @@ class Project:
         out, slice_ = self.root / "data/tokens", {"vocabulary_limit": limit}
         return self._step("tokens", slice_, inputs, out, ("ldebm.data.corpus",), work=work)
 
-    def train(self, key: str, seed: int) -> Step:
-        """A trained model."""
-        training = self._block(key).training.model_dump(mode="json")
-        slice_ = {**self._model_slice(key, seed), "training": training, **self._words()}
-        return self._of_model("training.loop:train", key, seed, slice_)
+    def step(self, verb: str, key: str, seed: int) -> Step:
+        """A verb on a model, or on real text in a model's place.
 
-    def sample(self, key: str, seed: int) -> Step:
-        """Sentences drawn from a trained model, or real ones."""
-        if key == REAL:
-            counts = self.params.judge.model_dump(include={"train_sentences", "valid_sentences"})
-            return self._of_model("evaluation.sampling:sample_real", key, seed, {"judge": counts})
-        slice_ = self._evaluation_slice(key, seed, {"samples", "sample_batch", "seed"})
-        return self._of_model("evaluation.sampling:sample", key, seed, slice_, "model")
+        Raises:
+            UserError: the parameters have no such model.
+        """
+        one, tokens = verb_on(verb, key), self.tokens()
+        asked = one.asks(self, key, seed)
+        makers = {verb_on(name, key).product: self.step(name, key, seed) for name in one.reads}
+        read = [maker.output / file for file, maker in makers.items()]
 
-    def judge(self, key: str, seed: int) -> Step:
-        """Reverse perplexity of a model's samples."""
-        judge = self.params.judge
-        slice_ = {"judge": {**judge.model_dump(), "precision": self._given(judge.precision)}}
-        return self._of_model("evaluation.judging:judge", key, seed, slice_, "samples")
+        def work(checkpoints: Path, out: Path) -> None:
+            with imports.uncollected():
+                from ldebm.context import Context
 
-    def evaluate(self, key: str, seed: int) -> Step:
-        """Scores that take seconds, reconstructions and latents of a trained model."""
-        slice_ = {
-            **self._model_slice(key, seed),
-            "judge": self.params.judge.model_dump(include={"train_sentences"}),
-            "metrics": self.params.metrics,
+                do = one.function()
+            with record.opened(self, step) as tracker:
+                opened = (tokens.output, tracker, checkpoints, out)
+                context = Context.open(self.params, key, seed, *opened)
+                splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
+                parameters.check_sizes(self.params, splits)
+                record.texts(self, step, context)
+                do(context, *read)
+                record.outputs(step, tracker, out)
+
+        inputs = {"tokens": Input(tokens.output, None, tokens)}
+        inputs |= {
+            Path(file).stem: Input(maker.output, (file,), maker) for file, maker in makers.items()
         }
-        return self._of_model("evaluation.scoring:evaluate", key, seed, slice_, "model", "samples")
-
-    def likelihood(self, key: str, seed: int) -> Step:
-        """log p(x) of test sentences by each of the model's estimators, which takes its time."""
-        names = set(Evaluation.model_fields) - {"samples", "sample_batch"}
-        slice_ = self._evaluation_slice(key, seed, names)
-        return self._of_model("evaluation.likelihood:likelihood", key, seed, slice_, "model")
+        entries = (one.module, *one.code(self, key))
+        out, of_model = self.folder(one.kind, key, seed), {"key": key, "seed": seed}
+        step = self._step(verb, asked, inputs, out, entries, work=work, **of_model)
+        return step
 
     def table(self) -> Step:
         """The table and its figures, from everything else."""
@@ -189,90 +175,23 @@ class Project:
         inputs = {one.name: Input(one.output, None, one) for one in self._before_the_table()}
         left_out: Any = {"rows": True, "run": True, "data": {"source": True}}
         slice_ = self.params.model_dump(mode="json", exclude=left_out)
-        entries = ("ldebm.report.write", *map(_file, self.params.metrics))
+        entries = ("ldebm.report.write", *map(file_of, self.params.metrics))
         step = self._step("table", slice_, inputs, self.results, entries, work=work)
         return step
 
     def _before_the_table(self) -> Iterator[Step]:
-        yield from (self.raw(), self.tokens(), self.sample(REAL, 1), self.judge(REAL, 1))
+        yield from (self.raw(), self.tokens())
+        yield from (self.step(verb, REAL, 1) for verb in ON_REAL)
         for key in self.params.models:
             for seed in self.params.seeds:
-                yield from (self.step(verb, key, seed) for verb in KINDS)
-
-    def _of_model(self, entry: str, key: str, seed: int, slice_: Slice, *reads: str) -> Step:
-        """The step that calls `entry`, MODULE:FUNCTION, on a context and what it reads."""
-        module, _, function = entry.partition(":")
-        verb, tokens = function.partition("_")[0], self.tokens()
-        makers = {name: self._maker(name, key, seed) for name in reads}
-        inputs = {name: Input(one.output, (READ[name],), one) for name, one in makers.items()}
-        paths = [
-            one.output if name == "model" else one.output / READ[name]
-            for name, one in makers.items()
-        ]
-
-        def work(checkpoints: Path, out: Path) -> None:
-            with imports.uncollected():
-                from ldebm.context import Context
-
-                do = getattr(import_module(f"ldebm.{module}"), function)
-            with record.opened(self, step) as tracker:
-                opened = (tokens.output, tracker, checkpoints, out)
-                context = Context.open(self.params, key, seed, *opened)
-                splits = {name: len(getattr(context.corpus, name)) for name in SPLITS}
-                parameters.check_sizes(self.params, splits)
-                record.texts(self, step, context)
-                do(context, *paths)
-                record.outputs(step, tracker, out)
-
-        entries = [f"ldebm.{module}"]
-        if "model" in reads or verb == "train":
-            entries.append(self._row_source(key))
-        if verb == "evaluate":
-            entries += map(_file, self.params.metrics)
-        inputs = {"tokens": Input(tokens.output, None, tokens), **inputs}
-        out, of_model = self.folder(KINDS[verb], key, seed), {"key": key, "seed": seed}
-        step = self._step(verb, slice_, inputs, out, tuple(entries), work=work, **of_model)
-        return step
+                yield from (self.step(verb, key, seed) for verb in ON_MODEL)
 
     @property
     def _step(self) -> "partial[Step]":
         """A step of this project."""
         return partial(Step, home=self.root / "work", options=self.options)
 
-    def _maker(self, name: str, key: str, seed: int) -> Step:
-        return self.train(key, seed) if name == "model" else self.sample(key, seed)
-
-    def _block(self, key: str) -> RowConfig:
-        if key not in self.params.models:
-            known = ", ".join(self.params.models)
-            raise UserError(f"{key!r} is no model of the parameters; there are: {known}")
-        return self.params.models[key]
-
-    def _row_source(self, key: str) -> str:
-        block = self._block(key)
-        return _file(block.row) if is_outside(block.row) else type(block).__module__
-
-    def _model_slice(self, key: str, seed: int) -> Slice:
-        """What decides a model's shape and weights, but for its training."""
-        return {
-            "seed": seed,
-            "precision": self._given(self.params.run.precision),
-            "sentence_model": self.params.sentence_model.model_dump(),
-            "model": self._block(key).model_dump(mode="json", exclude={"training"}),
-        }
-
-    def _words(self) -> Slice:
-        """How words are made of a user's own text, which a trained model does with sentences."""
-        corpus = self.params.data.corpus
-        if not isinstance(corpus, TextFiles):
-            return {}
-        return {"corpus": corpus.model_dump(include={"tokenizer", "lowercase"})}
-
-    def _evaluation_slice(self, key: str, seed: int, names: set[str]) -> Slice:
-        settings = self.params.evaluation.model_dump(include=names)
-        return {**self._model_slice(key, seed), "evaluation": settings}
-
-    def _given(self, asked: str) -> str:
+    def given(self, asked: str) -> str:
         """The precision that the device really gives."""
         return asked if asked == "float32" else self._bfloat16
 
@@ -305,11 +224,6 @@ class Project:
 
         grammar = self.params.data.grammar
         write_corpus(out, grammar.seed, grammar.model_dump(exclude={"seed"}))
-
-
-def _file(name: str) -> str:
-    """The file of FILE.py:NAME."""
-    return name.partition(":")[0]
 
 
 def _tell_dvc(path: Path, files: list[str]) -> None:

@@ -66,13 +66,14 @@ def _parse(text: str, path: Path, home: Path | None) -> tuple[str, list[Place]]:
     for node in (node for node in ast.walk(tree) if isinstance(node, kinds)):
         if ast.get_docstring(node, clean=False) is not None:
             node.body[0] = ast.Pass()
-    named = [*_imports(tree, path, home), *_files(tree, path, home)]
+    nodes = list(ast.walk(tree))  # what is left
+    named = [*_imports(nodes, path, home), *_files(nodes, path, home)]
     return ast.unparse(tree), named
 
 
-def _imports(tree: ast.Module, path: Path, home: Path | None) -> Iterator[Place]:
+def _imports(nodes: Iterable[ast.AST], path: Path, home: Path | None) -> Iterator[Place]:
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -84,9 +85,9 @@ def _imports(tree: ast.Module, path: Path, home: Path | None) -> Iterator[Place]
     yield from filter(None, (_find(name, home) for name in names if name not in NOT_FOLLOWED))
 
 
-def _files(tree: ast.Module, path: Path, home: Path | None) -> Iterator[Place]:
+def _files(nodes: Iterable[ast.AST], path: Path, home: Path | None) -> Iterator[Place]:
     """Other files beside a module, named in strings."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = node.value if len(node.value) < 100 and node.value.isprintable() else ""
             plain = "/" not in name and not name.endswith(".py")

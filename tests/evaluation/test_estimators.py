@@ -156,7 +156,7 @@ def test_the_verb_averages_the_formula_over_the_cut_test_sentences(
     monkeypatch.setattr(likelihood, "AT_ONCE", 5)  # seven samples are decoded as 5 and 2
     context, model = built(context, key)
     checkpoint.save(tmp_path / "model.safetensors", checkpoint.model_tensors(model), {})
-    likelihood.likelihood(context, tmp_path)
+    likelihood.likelihood(context, tmp_path / "model.safetensors")
     # four of the five sentences: those that every row is scored on, or the first ones
     chosen = np.random.default_rng(11).permutation(5)[:4].tolist()
     numbers = chosen if by_hand is sound else [0, 1, 2, 3]

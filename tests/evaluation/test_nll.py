@@ -185,7 +185,7 @@ def test_the_verb_goes_on_to_the_same_file(
         torch.manual_seed(5)
         weights = checkpoint.model_tensors(build.build(here))
         checkpoint.save(tmp_path / "model.safetensors", weights, {})
-        likelihood(here, tmp_path)
+        likelihood(here, tmp_path / "model.safetensors")
         with (folder / "out/sentences.csv").open() as file:
             rows = list(csv.DictReader(file))
         return json.loads((folder / "out/scores.json").read_text()), rows
@@ -220,7 +220,7 @@ def test_the_verb_goes_on_to_the_same_file(
 def test_a_row_without_a_prior_has_no_likelihood(context: Context, tmp_path: Path) -> None:
     here = replace(context, key="ae")
     checkpoint.save(tmp_path / "model.safetensors", checkpoint.model_tensors(build.build(here)), {})
-    likelihood(here, tmp_path)
+    likelihood(here, tmp_path / "model.safetensors")
     scores = json.loads((here.out / "scores.json").read_text())
     assert not any(name.startswith("nll") for name in scores)
 
@@ -240,7 +240,7 @@ def test_every_value_stands_beside_its_sentence(
     checkpoint.save(
         tmp_path / "model.safetensors", checkpoint.model_tensors(build.build(context)), {}
     )
-    likelihood(context, tmp_path)
+    likelihood(context, tmp_path / "model.safetensors")
     with (context.out / "sentences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["nll"]) for row in rows] == [float(row["sentence"]) for row in rows] == drawn
@@ -335,7 +335,7 @@ def test_of_one_sentence_there_is_no_standard_error(context: Context, tmp_path: 
     )
     here = replace(context, params=params)
     checkpoint.save(tmp_path / "model.safetensors", checkpoint.model_tensors(build.build(here)), {})
-    likelihood(here, tmp_path)
+    likelihood(here, tmp_path / "model.safetensors")
     scores = json.loads((here.out / "scores.json").read_text())
     assert {"nll", "nll_importance"} <= set(scores)
     assert not any(name.endswith("_standard_error") for name in scores)
@@ -353,9 +353,9 @@ def test_the_samplers_figures_are_of_the_test_sentences(
     longer = with_longer_chains
     if diverging:
         monkeypatch.setattr(module, "with_longer_chains", lambda prior, factor: Diverging())
-    likelihood(here, tmp_path)
+    likelihood(here, tmp_path / "model.safetensors")
     scores = json.loads((here.out / "scores.json").read_text())
-    model = build.load(here, tmp_path)
+    model = build.load(here, tmp_path / "model.safetensors")
     generator = torch.Generator().manual_seed(here.params.evaluation.seed)
     drawn = draw_vectors(model, here.corpus.test, here.max_tokens, generator, 1000)
     expected = frechet_distance(drawn.generated, drawn.posterior)

@@ -28,7 +28,7 @@ CUT = 4  # words that a model sees
 
 @pytest.fixture
 def trained(context: Context, tmp_path: Path) -> Trained:
-    """A row's context, its model in evaluation mode, and the folder with its weights."""
+    """A row's context, its model in evaluation mode, and the file of its weights."""
 
     def make(key: str) -> tuple[Context, Any, Path]:
         of_row = replace(context, key=key)
@@ -38,8 +38,9 @@ def trained(context: Context, tmp_path: Path) -> Trained:
             for parameter in model.parameters():
                 parameter.mul_(3)
         tensors = checkpoint.model_tensors(model)
-        checkpoint.save(tmp_path / "model.safetensors", tensors, {})
-        return of_row, model, tmp_path
+        weights = tmp_path / "model.safetensors"
+        checkpoint.save(weights, tensors, {})
+        return of_row, model, weights
 
     return make
 
@@ -82,8 +83,8 @@ def test_word_kl_is_of_the_first_uncut_samples_from_the_uncut_training_text(
 ) -> None:
     context, _, weights = trained("rnn_lm")
     drawn = ["a b c d e f f", "a", "b b", "d e e e e e", "c c c c", "f"]
-    (weights / "samples.txt").write_text("".join(f"{line}\n" for line in drawn))
-    scoring.evaluate(context, weights, weights / "samples.txt")
+    weights.with_name("samples.txt").write_text("".join(f"{line}\n" for line in drawn))
+    scoring.evaluate(context, weights, weights.with_name("samples.txt"))
     p = Counter(" ".join(drawn[:4]).split())  # as many as the judge learns from
     q = Counter(" ".join(splits["train"]).split())
     by_hand = sum(
@@ -97,8 +98,8 @@ def test_reconstructions_are_decoded_from_the_mode_and_scored_against_cut_senten
     trained: Trained, splits: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, model, weights = trained("vae")
-    (weights / "samples.txt").write_text("a\n" * 4)
-    scoring.evaluate(context, weights, weights / "samples.txt")
+    weights.with_name("samples.txt").write_text("a\n" * 4)
+    scoring.evaluate(context, weights, weights.with_name("samples.txt"))
     expected = []
     for line in splits["test"]:
         q = model.posterior(model.encoder(one(context, line).tokens, one(context, line).lengths))
@@ -107,7 +108,7 @@ def test_reconstructions_are_decoded_from_the_mode_and_scored_against_cut_senten
 
     altered = [line.replace("a b c d e f", "a b c d d") for line in splits["test"]]
     monkeypatch.setattr(scoring, "reconstructions", lambda *given: altered)
-    scoring.evaluate(context, weights, weights / "samples.txt")
+    scoring.evaluate(context, weights, weights.with_name("samples.txt"))
     cut = [" ".join(line.split()[:CUT]) for line in splits["test"]]
     by_hand = corpus_bleu(altered, [cut], smooth_method="none", tokenize="none", force=True).score
     assert json.loads((context.out / "scores.json").read_text())["bleu"] == pytest.approx(by_hand)
@@ -135,8 +136,8 @@ def test_what_is_kept_of_the_latents_are_modes_and_probabilities(
     trained: Trained, splits: dict[str, list[str]], key: str
 ) -> None:
     context, model, weights = trained(key)
-    (weights / "samples.txt").write_text("a\n" * 4)
-    scoring.evaluate(context, weights, weights / "samples.txt")
+    weights.with_name("samples.txt").write_text("a\n" * 4)
+    scoring.evaluate(context, weights, weights.with_name("samples.txt"))
     kept = np.load(context.out / "latents.npz")
     for split, name in (("test", "probs"), ("valid", "valid_probs")):
         for index, line in enumerate(splits[split]):

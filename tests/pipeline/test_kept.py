@@ -16,8 +16,9 @@ from shipped import shipped_parameters
 from ldebm import params as parameters
 from ldebm.errors import ModelError, UserError
 from ldebm.pipeline import kept, steps
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import Project
 from ldebm.pipeline.steps import Step
+from ldebm.pipeline.verbs import ON_MODEL
 from ldebm.report.write import write_results
 
 RECORD = {
@@ -73,10 +74,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         made = Project(parameters.validate(raw, "test"), tmp_path / machine)
         for step in (made.raw(), made.tokens()):
             steps.run(step)
-        for step in (made.sample("real", 1), made.judge("real", 1)):
+        for step in (made.step("sample", "real", 1), made.step("judge", "real", 1)):
             stub(step)
         for key in finished:
-            for verb in KINDS:
+            for verb in ON_MODEL:
                 stub(made.step(verb, key, 1))
         return made
 
@@ -131,7 +132,7 @@ def test_rows_that_are_not_there_yet_are_named(make: Make, tmp_path: Path) -> No
 
 def test_a_row_that_failed_is_kept_as_one(make: Make, tmp_path: Path) -> None:
     project = make("one", ["vae"])
-    for verb in KINDS:
+    for verb in ON_MODEL:
         stub(project.step(verb, "ae", 1), fails=verb == "train")
     assert "ae seed 1: kept" in list(kept.keep(project, tmp_path / "kept"))
     list(kept.assemble(project, tmp_path / "kept", tmp_path / "out"))
@@ -267,7 +268,7 @@ def test_a_row_is_kept_whole_or_not(make: Make, tmp_path: Path) -> None:
 def test_of_an_earlier_failure_nothing_is_left_beside_the_row(make: Make, tmp_path: Path) -> None:
     project = make("one", [])
     for fails in (True, False):
-        for verb in KINDS:
+        for verb in ON_MODEL:
             stub(project.step(verb, "vae", 1), fails=fails and verb == "train", again=True)
         list(kept.keep(project, tmp_path / "kept"))
     assert not list((tmp_path / "kept").rglob("failed.json"))

@@ -17,7 +17,8 @@ from ldebm.data.grammar import write_corpus
 from ldebm.data.vocabulary import SPECIALS
 from ldebm.errors import UserError
 from ldebm.pipeline import steps
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import Project
+from ldebm.pipeline.verbs import ON_MODEL
 from ldebm.runtime import device
 
 ROOT = Path(__file__).parents[2]
@@ -152,11 +153,11 @@ def test_a_seed_and_what_the_device_cannot_do_are_part_of_the_plan(
 ) -> None:
     raw = one_model()
     one = Project(params.validate(raw, "test"))
-    assert one.train("vae", 1).planned() != one.train("vae", 2).planned()
-    assert one.judge("vae", 1).planned() == one.judge("vae", 2).planned()
+    assert one.step("train", "vae", 1).planned() != one.step("train", "vae", 2).planned()
+    assert one.step("judge", "vae", 1).planned() == one.step("judge", "vae", 2).planned()
     asked = Project(params.validate(params.merge(raw, {"run": {"precision": "bfloat16"}}), "test"))
     monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
-    assert asked.train("vae", 1).planned() == one.train("vae", 1).planned()
+    assert asked.step("train", "vae", 1).planned() == one.step("train", "vae", 1).planned()
 
 
 @pytest.mark.parametrize(
@@ -235,8 +236,9 @@ def test_dvc_has_the_stages_that_the_list_has() -> None:
     for deps, outs in found.values():
         deps -= outs
     deps, outs = found["table"]
+    kinds = {verb.kind for verb in ON_MODEL.values()}
     found["table"] = (
-        {dep.split("/")[0] if dep.split("/")[0] in KINDS.values() else dep for dep in deps},
+        {dep.split("/")[0] if dep.split("/")[0] in kinds else dep for dep in deps},
         outs,
     )
     listed = {}
@@ -277,8 +279,8 @@ def test_a_trial_has_a_folder_of_its_own(
     (folder / "trials/short.yaml").write_text("seeds: [1]\n")
     project = Project.load(**given)
     assert (project.root, project.results) == (Path(root), Path(results))
-    assert project.train("vae", 1).output == Path(root, "models/vae/seed1")
-    assert project.train("vae", 1).plan == Path(root, "work/plan/models/vae/seed1/train")
+    assert project.step("train", "vae", 1).output == Path(root, "models/vae/seed1")
+    assert project.step("train", "vae", 1).plan == Path(root, "work/plan/models/vae/seed1/train")
     assert project.table().output == Path(results)
 
 
@@ -291,7 +293,7 @@ def test_a_command_has_the_options_that_the_project_was_loaded_by(folder: Path) 
     assert {one.command for one in project.steps() if one.key in ("", "vae")} == {
         f"ldebm {verb} --overlay 'a trial.yaml' --rows vae,ae --root x" for verb in verbs
     }
-    assert Project.load().train("vae", 2).command == "ldebm train vae --seed 2"
+    assert Project.load().step("train", "vae", 2).command == "ldebm train vae --seed 2"
 
 
 def test_of_chosen_rows_the_others_plans_stay(folder: Path) -> None:
@@ -315,7 +317,7 @@ def test_dvc_which_makes_every_block_is_not_given_rows(
 
 def test_a_model_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match="'real' is no model"):
-        Project(params.validate(one_model(), "test")).train("real", 1)
+        Project(params.validate(one_model(), "test")).step("train", "real", 1)
 
 
 def test_corpus_and_vocabulary_are_made_with_their_own_settings(tmp_path: Path) -> None:

@@ -68,12 +68,12 @@ def test_what_is_scored_goes_to_the_run_of_its_training(
         for name in ("model.safetensors", "samples.txt"):
             (out / name).write_text(name)
 
-    for step in (project.train("vae", 1), project.sample("vae", 1)):
+    for step in (project.step("train", "vae", 1), project.step("sample", "vae", 1)):
         steps.run(replace(step, work=work))
     monkeypatch.setattr(record, "open_tracker", open_tracker)
-    for step in (project.train("vae", 1), project.evaluate("vae", 1)):
+    for step in (project.step("train", "vae", 1), project.step("evaluate", "vae", 1)):
         record.opened(project, step)
-    trained = read_manifest(project.train("vae", 1).output)
+    trained = read_manifest(project.step("train", "vae", 1).output)
     assert trained is not None
     tags = {"corpus": "grammar", "row": "VAE", "model": "vae", "seed": "1"}
     assert [details[3] for details in asked] == [tags] * 2

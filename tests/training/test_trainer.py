@@ -288,7 +288,7 @@ def test_what_a_run_leaves(small: tuple[Params, Path], tmp_path: Path) -> None:
         "learning_rate_sentence",
     } <= history[0].keys()
     context = Context.open(settings, "dgm_vae", 1, tokens, NoTracker(), tmp_path, tmp_path)
-    model = build.load(context, tmp_path / "run/out")
+    model = build.load(context, tmp_path / "run/out/model.safetensors")
     assert not model.training
     texts = reconstructions(context, model, context.corpus.test)
     assert len(texts) == len(context.corpus.test)
@@ -306,7 +306,7 @@ def test_the_folder_stands_alone(
     (tmp_path / "run/out").rename("mine")
     model, corpus = ldebm.load("mine", device="cpu"), context.corpus
     assert model.reconstruct(list(corpus.texts(corpus.test))) == reconstructions(
-        context, build.load(context, Path("mine")), corpus.test
+        context, build.load(context, Path("mine/model.safetensors")), corpus.test
     )
     card = Path("mine/README.md").read_text()
     assert "# DGM-VAE, seed 1" in card
@@ -431,7 +431,10 @@ def test_prior_fit_is_a_curve_that_leaves_training_as_it_is(
     assert len(figures) == 2
     settings, tokens = small
     context = Context.open(settings, "svebm", 1, tokens, NoTracker(), tmp_path, tmp_path)
-    model, generator = build.load(context, tmp_path / "with/out"), torch.Generator().manual_seed(1)
+    model, generator = (
+        build.load(context, tmp_path / "with/out/model.safetensors"),
+        torch.Generator().manual_seed(1),
+    )
     vectors = draw_vectors(model, context.corpus.valid, 40, generator, 1000)
     expected = frechet_distance(vectors.generated, vectors.posterior)
     assert figures[-1] == pytest.approx(expected, rel=1e-4)

@@ -11,7 +11,8 @@ from ldebm.data.files import REAL
 from ldebm.errors import UserError, of_system
 from ldebm.pipeline import announce, asked
 from ldebm.pipeline.asked import inputs_of
-from ldebm.pipeline.project import KINDS, Project
+from ldebm.pipeline.project import Project
+from ldebm.pipeline.verbs import ON_MODEL
 from ldebm.pipeline.view import View, closing, quieten
 from ldebm.runtime import device
 from ldebm.runtime.sender import Shared

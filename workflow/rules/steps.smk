@@ -28,21 +28,21 @@ rule tokens:
 
 
 # train, sample, judge, evaluate, likelihood
-for VERB, KIND in KINDS.items():
+for NAME, VERB in ON_MODEL.items():
 
     rule:
         name:
-            VERB
+            NAME
         input:
-            inputs_on_model(VERB),
+            inputs_on_model(NAME),
         output:
-            update(f"{ROOT}{KIND}/{{model}}/seed{{seed}}/manifest.json"),
+            update(f"{ROOT}{VERB.kind}/{{model}}/seed{{seed}}/manifest.json"),
         params:
-            command=f"ldebm {VERB}",
+            command=f"ldebm {NAME}",
         wildcard_constraints:
-            model=asked.models_of(PROJECT, VERB),
+            model=asked.models_of(PROJECT, NAME),
         log:
-            f"{ROOT}work/logs/{VERB}-{{model}}-seed{{seed}}.log",
+            f"{ROOT}work/logs/{NAME}-{{model}}-seed{{seed}}.log",
         threads: THREADS
         resources:
             gpu=int(ON_GPU),

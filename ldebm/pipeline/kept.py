@@ -30,7 +30,6 @@ WHOLE = {  # by verb, the files that are kept
 }
 BEGUN = {"sample": "samples.txt", "evaluate": "reconstructions.txt"}  # of these the first lines
 LINES = 200
-CALLED = {"train": "model", "sample": "samples"}  # what later steps call what a verb made
 
 
 @dataclass(frozen=True)
@@ -163,8 +162,7 @@ def _check(project: Project, row: Row, folder: Path) -> None:
         for name, read in manifest["inputs"].items():
             if any(made.get(name, {}).get(file) != digest for file, digest in read.items()):
                 raise UserError(f"{path}: was made from other {name}; keep the row again, whole")
-        if step.verb in CALLED:
-            made[CALLED[step.verb]] = manifest["outputs"]
+        made[ON_MODEL[step.verb].called] = manifest["outputs"]
 
 
 def _manifest(place: Path) -> dict[str, Any]:

@@ -134,8 +134,8 @@ class Project:
         """
         one, tokens = verb_on(verb, key), self.tokens()
         asked = one.asks(self, key, seed)
-        makers = {verb_on(name, key).product: self.step(name, key, seed) for name in one.reads}
-        read = [maker.output / file for file, maker in makers.items()]
+        makers = {verb_on(name, key): self.step(name, key, seed) for name in one.reads}
+        read = [maker.output / made.product for made, maker in makers.items()]
 
         def work(checkpoints: Path, out: Path) -> None:
             with imports.uncollected():
@@ -153,7 +153,8 @@ class Project:
 
         inputs = {"tokens": Input(tokens.output, None, tokens)}
         inputs |= {
-            Path(file).stem: Input(maker.output, (file,), maker) for file, maker in makers.items()
+            made.called: Input(maker.output, (made.product,), maker)
+            for made, maker in makers.items()
         }
         entries = (one.module, *one.code(self, key))
         out, of_model = self.folder(one.kind, key, seed), {"key": key, "seed": seed}

@@ -6,6 +6,7 @@ Nothing here imports what a verb needs for its work.
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldebm.config import Evaluation, RowConfig, TextFiles
@@ -39,6 +40,11 @@ class Verb:
     def module(self) -> str:
         """Where its function is."""
         return self.call.partition(":")[0]
+
+    @property
+    def called(self) -> str:
+        """Its product, as those that read it call it."""
+        return Path(self.product).stem
 
     def function(self) -> Callable[..., None]:
         """What does the work, imported."""

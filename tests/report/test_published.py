@@ -162,6 +162,13 @@ def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
     first, second = scores["svebm"], scores["svebm_ib"]
     assert "SVEBM then has an rPPL of {}, a BLEU of {} and a wKL of {}, ".format(*first) in readme
     assert "SVEBM-IB {}, {} and {}, ".format(*second) in readme
+    mixture = scores["dgm_vae_i"]
+    assert (
+        "DGM-VAE + I gains most, with an rPPL of {}, a BLEU of {} and a wKL of {}: ".format(
+            *mixture
+        )
+        in readme
+    )
     page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
     section = page.partition("\n## LDEBM\n")[2].partition("\n## ")[0]
     scored = section.partition("\n| test set | paper |")[2].splitlines()

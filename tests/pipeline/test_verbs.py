@@ -39,9 +39,13 @@ def test_every_verb_is_in_the_list() -> None:
 
 @pytest.mark.parametrize(("verb", "key"), EXPECTED)
 def test_a_verb_depends_on_the_files_that_it_reads_and_on_no_others(verb: str, key: str) -> None:
-    inputs = project().step(verb, key, 1).inputs.values()
-    expected = [(path.parent, (path.name,)) for path in EXPECTED[verb, key][1]]
-    assert [(one.path, one.files) for one in inputs] == [(Path("data/tokens"), None), *expected]
+    inputs = project().step(verb, key, 1).inputs
+    called = {"model.safetensors": "model", "samples.txt": "samples"}
+    expected = {called[one.name]: (one.parent, (one.name,)) for one in EXPECTED[verb, key][1]}
+    assert {name: (one.path, one.files) for name, one in inputs.items()} == {
+        "tokens": (Path("data/tokens"), None),
+        **expected,
+    }
 
 
 @pytest.mark.parametrize(("verb", "key"), EXPECTED)

@@ -164,9 +164,8 @@ def test_what_falling_rates_bring_is_told_as_it_is_kept() -> None:
     assert "SVEBM-IB {}, {} and {}, ".format(*second) in readme
     mixture = scores["dgm_vae_i"]
     assert (
-        "DGM-VAE + I gains most, with an rPPL of {}, a BLEU of {} and a wKL of {}: ".format(
-            *mixture
-        )
+        "DGM-VAE + I gains most in rPPL and wKL, and has an rPPL of {}, a BLEU of {} and a wKL of "
+        "{} then: ".format(*mixture)
         in readme
     )
     page = (ROOT / "docs/reproduction.md").read_text(encoding="utf-8")
